@@ -1,0 +1,172 @@
+"""From the model in the file to the one graph that everything else works on.
+
+What ingest does, in this order: functions are inlined; initializers stop being inputs; Constant nodes become
+initializers; one output is chosen and what it does not need is dropped; nodes get unique names and are sorted; shape
+arithmetic is folded; control flow, random and training-mode ops are refused. It never folds BatchNormalization and
+never changes a stored word.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import onnx
+import onnx.inliner
+from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
+
+from onnxfi.errors import ModelError
+from onnxfi.graph.fold import fold
+from onnxfi.graph.load import type_name
+from onnxfi.graph.tidy import (
+    constants_to_initializers,
+    drop_initializer_inputs,
+    name_nodes,
+    prune,
+    set_output,
+    sort_nodes,
+)
+from onnxfi.graph.wiring import attribute, walk_nodes
+
+OPSETS = (7, 26)
+IR = 13
+"""The opsets and the newest IR version that ONNX Runtime 1.31 loads."""
+
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+)
+PICKS = frozenset({"ArgMax", "ArgMin", "TopK"})
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The model in its one form, with what was learnt on the way."""
+
+    model: ModelProto
+    output: str
+    types: dict[str, TypeProto]
+    """Type and shape of each tensor that onnx's inference could tell."""
+    generated: frozenset[str]
+    """Node names that ingest made."""
+    dropped: tuple[str, ...]
+    """Initializers that the output does not need."""
+
+
+def ingest(model: ModelProto, output: str | None) -> Ingested:
+    """Bring `model` (used up by this) into the form that the rest of the tool works on, with one output.
+
+    Raises ModelError: opset too old or too new, several outputs and none chosen, no such tensor, an output that is an
+    index and not logits, control flow, random or training-mode ops, a graph that is not sound.
+    """
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    _check_versions(model)
+    drop_initializer_inputs(model)
+    constants_to_initializers(model)
+    generated = name_nodes(model)
+    sort_nodes(model)
+    chosen = choose_output(model, output)
+    types = infer(model)
+    set_output(model, chosen, _info(chosen, types))
+    dropped = prune(model)
+    _refuse_nodes(model)
+    fold(model)
+    prune(model)
+    types = infer(model)
+    return Ingested(model, chosen, types, generated, dropped)
+
+
+def _check_versions(model: ModelProto) -> None:
+    opset = default_opset(model)
+    if opset < OPSETS[0]:
+        raise ModelError(
+            f"the model is of opset {opset}, ONNX Runtime needs {OPSETS[0]} or newer: "
+            "bring it up with onnx.version_converter"
+        )
+    if opset > OPSETS[1]:
+        raise ModelError(f"the model is of opset {opset}, ONNX Runtime loads up to {OPSETS[1]}: export it at that")
+    model.ir_version = min(model.ir_version, IR)
+
+
+def default_opset(model: ModelProto) -> int:
+    """The version of ONNX's own operators that the model asks for."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
+
+def choose_output(model: ModelProto, output: str | None) -> str:
+    """The tensor that holds the logits: `output`, or the model's only output."""
+    graph = model.graph
+    made = {o for n in graph.node for o in n.output if o}
+    outputs = [v.name for v in graph.output]
+    if output is None:
+        if not outputs:
+            raise ModelError("the model has no output: name the tensor of the logits with --output")
+        if len(outputs) > 1:
+            raise ModelError(f"the model has several outputs ({_list(outputs)}): choose the logits with --output NAME")
+        output = outputs[0]
+    if output not in made:
+        known = outputs if outputs else sorted(made)[:10]
+        raise ModelError(f"no node writes a tensor {output!r} for --output: the model's outputs are {_list(known)}")
+    node = next(n for n in graph.node if output in n.output)
+    if node.op_type in PICKS and not (node.op_type == "TopK" and output == node.output[0]):
+        raise ModelError(
+            f"output {output!r} is the index that {node.op_type} picked, not logits: take --output {node.input[0]!r}"
+        )
+    return output
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _refuse_nodes(model: ModelProto) -> None:
+    opset = default_opset(model)
+    constants = {t.name: t for t in model.graph.initializer}
+    for node in walk_nodes(model.graph):
+        where = f"node {node.name!r} ({node.op_type})"
+        if node.op_type in CONTROL_FLOW or any(a.HasField("g") or a.graphs for a in node.attribute):
+            raise ModelError(f"{where} is control flow, which cannot be treated: export the model without it")
+        if node.op_type in RANDOM:
+            raise ModelError(f"{where} draws random numbers, so no two runs agree: export the model for inference")
+        outputs = [o for o in node.output if o]
+        training = node.op_type == "BatchNormalization" and (
+            attribute(node, "training_mode", 0) == 1 or (opset < 14 and len(outputs) > 1)
+        )
+        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+            flag = constants.get(node.input[2])
+            training = flag is None or bool(onnx.numpy_helper.to_array(flag).any())
+        if training:
+            raise ModelError(f"{where} is in training mode: export the model in evaluation mode (model.eval())")
+
+
+def infer(model: ModelProto) -> dict[str, TypeProto]:
+    """Types and shapes by onnx's inference, as far as it gets; weights take part by shape only, so it costs little."""
+    slim = ModelProto()
+    slim.ir_version = model.ir_version
+    slim.opset_import.extend(model.opset_import)
+    graph = slim.graph
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.INT64 and sum(tensor.dims) < 1024:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    with suppress(Exception):  # inference is a help: an op it does not know ends it, and the runtime may know that op
+        slim = onnx.shape_inference.infer_shapes(slim, data_prop=True)
+    values = (*slim.graph.value_info, *slim.graph.input, *slim.graph.output)
+    types = {v.name: v.type for v in values if v.type.HasField("tensor_type") and v.type.tensor_type.elem_type}
+    for tensor in model.graph.initializer:
+        types.setdefault(tensor.name, onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims)))
+    return types
+
+
+def elem_type(types: dict[str, TypeProto], tensor: str) -> str | None:
+    """ONNX's name of the tensor's element type, None where inference could not tell."""
+    return type_name(types[tensor].tensor_type.elem_type) if tensor in types else None
+
+
+def _info(name: str, types: dict[str, TypeProto]) -> ValueInfoProto | None:
+    return onnx.helper.make_value_info(name, types[name]) if name in types else None

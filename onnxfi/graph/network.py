@@ -1,0 +1,142 @@
+"""The record of a loaded network: its one graph, its layers, and what of it a fault can hit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onnx import ModelProto, TypeProto, helper
+
+from onnxfi.errors import ModelError
+from onnxfi.graph.ingest import Ingested, default_opset, elem_type, ingest
+from onnxfi.graph.layers import WORDS, Layer, Parameter, Refused, find_layers
+from onnxfi.graph.load import read
+from onnxfi.graph.unshare import unshare as split_shared
+
+__all__ = ["Layer", "Network", "Parameter", "Refused", "ValueSpec"]
+
+
+@dataclass(frozen=True)
+class ValueSpec:
+    """Name, numpy dtype and shape of a tensor; None for each dimension that is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready for faults. Nothing in it is ever changed: a rewrite makes a new model."""
+
+    path: Path
+    sha256: str
+    """Of the model file (with external data: of all its files, see `load.read`)."""
+    producer: str
+    """The exporter and its version, as the file says; empty where it does not."""
+    opset: int
+    ir_version: int
+    """Opset and IR of the file, before ingest."""
+    metadata: dict[str, str]
+    model: ModelProto = field(repr=False)
+    """The ingested model, everything inline, one input, one output. Read only."""
+    input: ValueSpec
+    output: str
+    layers: tuple[Layer, ...] = field(repr=False)
+    refused: tuple[Refused, ...] = field(repr=False)
+    shared: dict[str, tuple[str, ...]] = field(repr=False)
+    """Initializers with several readers: name -> names of the nodes that read it."""
+    batch_norm: str
+    """kept, folded, none, or none or folded (biased Convs and no trace of either)."""
+    fixed_batch: int | None
+    """The batch size that the file fixes; None where it is free."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about the model, one sentence each."""
+
+    @classmethod
+    def load(cls, path: str | Path, *, output: str | None = None, unshare: bool = False) -> Network:
+        """Read, check and ingest the ONNX model at `path`.
+
+        `output` names the tensor that holds the logits, any tensor of the graph; by default the model's only output.
+        `unshare` gives each reader of a shared initializer a copy of its own, named `NAME#reader`.
+
+        Raises ModelError: whatever is wrong with the file or cannot be treated, in one sentence.
+        """
+        loaded = read(path)
+        model = loaded.model
+        opset, ir_version = default_opset(model), model.ir_version
+        producer = f"{model.producer_name} {model.producer_version}".strip()
+        metadata = {p.key: p.value for p in model.metadata_props}
+        try:
+            done = ingest(model, output)
+            spec = _input(done)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+        found = find_layers(done.model, done.generated, done.dropped)
+        if unshare and found.shared:
+            split_shared(done.model, found.shared)
+            found = find_layers(done.model, done.generated, done.dropped)
+        return cls(
+            path=Path(path),
+            sha256=loaded.sha256,
+            producer=producer,
+            opset=opset,
+            ir_version=ir_version,
+            metadata=metadata,
+            model=done.model,
+            input=spec,
+            output=done.output,
+            layers=found.layers,
+            refused=found.refused,
+            shared=found.shared,
+            batch_norm="kept" if any(n.op_type == "BatchNormalization" for n in done.model.graph.node) else "none",
+            fixed_batch=spec.shape[0],
+            notes=(*loaded.notes, *found.notes),
+        )
+
+    def parameters(self, which: str = "weights") -> list[tuple[Layer, Parameter]]:
+        """Each stored tensor once, under the first layer that reads it, in the layers' order.
+
+        `which`: `weights`, the weights of rank two and more; `all`, biases and what follows each layer too.
+        """
+        if which not in ("weights", "all"):
+            raise ValueError(f"which is 'weights' or 'all', not {which!r}")
+        seen: set[str] = set()
+        result: list[tuple[Layer, Parameter]] = []
+        for layer in self.layers:
+            for p in layer.parameters:
+                if p.tensor not in seen and (which == "all" or (p.role == "weight" and len(p.shape) >= 2)):
+                    seen.add(p.tensor)
+                    result.append((layer, p))
+        return result
+
+
+def _input(done: Ingested) -> ValueSpec:
+    """The one input that holds the images."""
+    inputs = list(done.model.graph.input)
+    names = ", ".join(repr(v.name) for v in inputs)
+    if not inputs:
+        raise ModelError("the graph has no input that its output depends on: there is nowhere to put an image")
+    if len(inputs) > 1:
+        raise ModelError(
+            f"the model has {len(inputs)} inputs without a default ({names}): only one, images, can be fed"
+        )
+    value = inputs[0]
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        raise ModelError(f"input {value.name!r} is no tensor of a declared shape: images cannot be fitted to it")
+    kind = elem_type({value.name: value.type}, value.name) or "UNDEFINED"
+    shape = _shape(value.type)
+    tokens = kind in ("INT32", "INT64", "UINT32") and len(shape) < 3
+    if kind not in WORDS - {"BFLOAT16"} or len(shape) < 2 or tokens:
+        raise ModelError(f"input {value.name!r} is {kind} {_show(shape)}: that is no batch of images")
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return ValueSpec(value.name, str(dtype), shape)
+
+
+def _shape(type_: TypeProto) -> tuple[int | None, ...]:
+    dims = type_.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+
+
+def _show(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"

@@ -1,0 +1,166 @@
+"""Bringing any graph into one form: constants as initializers, one output, unique names, sorted, nothing unread.
+
+Each pass changes the model it is given and is idempotent. None changes what the model computes.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from onnxfi.errors import ModelError
+
+
+def drop_initializer_inputs(model: ModelProto) -> None:
+    """IR 3 lists every initializer as a graph input too, so that a caller may override it: here they are constants."""
+    names = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
+    kept = [v for v in model.graph.input if v.name not in names]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, 4)  # the first that lets an initializer not be an input
+
+
+def constants_to_initializers(model: ModelProto) -> None:
+    """Constant nodes become initializers under the name of their output; strings and sparse ones stay nodes."""
+    graph = model.graph
+    kept: list[NodeProto] = []
+    for node in graph.node:
+        value = constant_value(node) if node.op_type == "Constant" and node.domain in ("", "ai.onnx") else None
+        if value is None:
+            kept.append(node)
+        else:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+    if len(kept) < len(graph.node):
+        set_nodes(graph, kept)
+
+
+def constant_value(node: NodeProto) -> TensorProto | None:
+    """The tensor that a Constant node holds; None for a string or a sparse tensor."""
+    for a in node.attribute:
+        if a.name == "value" and a.type == AttributeProto.TENSOR:
+            tensor = TensorProto()
+            tensor.CopyFrom(a.t)
+            return tensor
+        if a.name == "value_float":
+            return numpy_helper.from_array(np.array(a.f, np.float32))
+        if a.name == "value_floats":
+            return numpy_helper.from_array(np.array(list(a.floats), np.float32))
+        if a.name == "value_int":
+            return numpy_helper.from_array(np.array(a.i, np.int64))
+        if a.name == "value_ints":
+            return numpy_helper.from_array(np.array(list(a.ints), np.int64))
+    return None
+
+
+def set_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    """Make `nodes` the graph's nodes, in that order."""
+    copies = []
+    for node in nodes:  # the repeated field owns its messages: what is kept must be copied before it is cleared
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copies.append(copy)
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def name_nodes(model: ModelProto) -> frozenset[str]:
+    """Give each node a name of its own; returns the names made here (`Conv_3`: op and place among its like)."""
+    graph = model.graph
+    given = [n.name for n in graph.node]
+    taken = set(given)
+    seen: set[str] = set()
+    counts: dict[str, int] = {}
+    made = set()
+    for node in graph.node:
+        if not node.name or node.name in seen:
+            while True:
+                counts[node.op_type] = counts.get(node.op_type, 0) + 1
+                name = f"{node.op_type}_{counts[node.op_type]}"
+                if name not in taken:
+                    break
+            node.name = name
+            taken.add(name)
+            made.add(name)
+        seen.add(node.name)
+    return frozenset(made)
+
+
+def sort_nodes(model: ModelProto) -> None:
+    """Sort the nodes topologically, staying as close to the file's order as that allows.
+
+    Raises ModelError: a tensor written twice or by nothing, or a cycle.
+    """
+    graph = model.graph
+    known = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    known |= {s.values.name for s in graph.sparse_initializer}
+    writer: dict[str, int] = {}
+    for i, node in enumerate(graph.node):
+        for output in node.output:
+            if output and (output in writer or output in known):
+                raise ModelError(f"tensor {output!r} is written twice, the second time by node {node.name!r}")
+            if output:
+                writer[output] = i
+    waits: list[set[int]] = []
+    feeds: dict[int, list[int]] = {}
+    for i, node in enumerate(graph.node):
+        for name in node.input:
+            if name and name not in known and name not in writer:
+                raise ModelError(f"node {node.name!r} ({node.op_type}) reads {name!r}, which nothing writes")
+        before = {writer[name] for name in node.input if name in writer}
+        waits.append(before)
+        for j in before:
+            feeds.setdefault(j, []).append(i)
+    ready = [i for i, before in enumerate(waits) if not before]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for j in feeds.get(i, ()):
+            waits[j].discard(i)
+            if not waits[j]:
+                heapq.heappush(ready, j)
+    if len(order) < len(graph.node):
+        stuck = next(n for n, before in zip(graph.node, waits, strict=True) if before)
+        raise ModelError(f"the graph has a cycle through node {stuck.name!r} ({stuck.op_type})")
+    if order != sorted(order):
+        set_nodes(graph, [graph.node[i] for i in order])
+
+
+def set_output(model: ModelProto, output: str, info: ValueInfoProto | None) -> None:
+    """Make `output` the graph's only output, declared as `info` says, or as nothing but a name."""
+    kept = next((v for v in model.graph.output if v.name == output), info)
+    value = ValueInfoProto()
+    if kept is not None:
+        value.CopyFrom(kept)
+    else:
+        value.CopyFrom(helper.make_empty_tensor_value_info(output))
+    del model.graph.output[:]
+    model.graph.output.append(value)
+
+
+def prune(model: ModelProto) -> tuple[str, ...]:
+    """Drop what the outputs do not need: nodes, initializers, inputs.
+
+    Returns the names of the initializers dropped.
+    """
+    graph = model.graph
+    needed = {v.name for v in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if any(o in needed for o in node.output):
+            kept.append(node)
+            needed.update(node.input)
+    if len(kept) < len(graph.node):
+        set_nodes(graph, kept[::-1])
+    dropped = tuple(t.name for t in graph.initializer if t.name not in needed)
+    for i in reversed([i for i, t in enumerate(graph.initializer) if t.name not in needed]):
+        del graph.initializer[i]
+    for i in reversed([i for i, s in enumerate(graph.sparse_initializer) if s.values.name not in needed]):
+        del graph.sparse_initializer[i]
+    for i in reversed([i for i, v in enumerate(graph.input) if v.name not in needed]):
+        del graph.input[i]
+    return dropped
