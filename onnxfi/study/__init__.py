@@ -1,0 +1,1 @@
+"""Asking a question: plans, draws, journal, campaign."""
