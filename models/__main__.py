@@ -1,0 +1,73 @@
+"""`python -m models list | export | train`: exit code 0 done, 1 the result is not good enough, 2 wrong input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.registry import ARCHITECTURES
+from onnxfi.errors import OnnxfiError
+
+FRAMEWORK = ("torch", "onnxscript", "onnx_ir")
+NEEDS = "training needs torch and onnxscript: pip install -e '.[pytorch]'"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["export"]:
+        return _export(words[1:])
+    options = _parser().parse_args(words)
+    try:
+        return _train(options) if options.verb == "train" else _list()
+    except OnnxfiError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+    except ModuleNotFoundError as problem:
+        if problem.name not in FRAMEWORK:
+            raise
+        print(f"error: {NEEDS}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="the architectures, their inputs and data sets")
+    verbs.add_parser("export", help="one architecture as ONNX: python -m models export NAME --checkpoint F -o out.onnx")
+    train = verbs.add_parser("train", help="train the bundled model on Fashion-MNIST and write onnxfi/bundled")
+    train.add_argument("--data", type=Path, metavar="DIR", help="the four .gz files of Fashion-MNIST")
+    train.add_argument("--epochs", type=int, help="passes over the 60,000 training images (20)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--threads", type=int, default=2, help="CPU threads; another number gives other weights (2)")
+    train.add_argument("--checkpoint", type=Path, default=Path("build/fashion_resnet8.pt"), metavar="F")
+    train.add_argument("--trained", action="store_true", help="take --checkpoint as it is and only write the bundle")
+    train.add_argument("--bundle", type=Path, default=Path("onnxfi/bundled"), metavar="DIR")
+    return parser
+
+
+def _list() -> int:
+    for entry in ARCHITECTURES.values():
+        shape = "x".join(map(str, entry.shape))
+        print(f"{entry.name:16} {entry.dataset:14} {shape:8} {entry.classes:5} classes  {entry.about}")
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    """The same as `python -m converters pytorch --arch`."""
+    from converters.__main__ import main as convert
+
+    return convert(["pytorch", *(["--arch", *words] if words[:1] and not words[0].startswith("-") else words)])
+
+
+def _train(options: argparse.Namespace) -> int:
+    from models import bundle, fashion
+
+    data = options.data or fashion.FOLDER
+    if not options.trained:
+        bundle.train(options.checkpoint, data, options.epochs, options.seed, options.threads)
+    return bundle.write(options.bundle, options.checkpoint, data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
