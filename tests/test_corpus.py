@@ -18,7 +18,7 @@ from onnxfi.graph.network import Network
 Array = np.ndarray[Any, Any]
 RUNNABLE = select(but=("two-inputs",))
 ROWWISE = select(but=("mixes-rows", "refused"))
-# What the issue's point 5 and the brief for the corpus name; a tag that nothing wears any more is a hole.
+# What onnxfi promises to treat; a tag that no case wears any more is a hole.
 COVERED = {
     *("conv", "conv-transpose", "gemm", "matmul", "tokens", "left", "depthwise", "grouped", "pool", "pointwise"),
     *("residual", "concat", "gate", "attention", "split", "shared", "two-readers", "flatten", "nhwc", "path", "legacy"),
@@ -83,7 +83,7 @@ def test_answers_with_finite_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWWISE)
 def test_rows_keep_to_themselves(name: str) -> None:
-    """The same bits for an image in other company and beside a poisoned one (EXPORT.md 6e)."""
+    """The same bits for an image in other company and beside a poisoned one."""
     case = CASES[name]
     running = session(case.model())
     fixed = own_batch(case)
