@@ -1,0 +1,64 @@
+"""From counts to estimates: one table of counts a study, and every rate of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxfi.faults.space import Stratum
+from onnxfi.metrics.estimate import Estimate, stratified_interval
+from onnxfi.metrics.factors import Weights
+
+Outcome = Literal["masked", "non_critical", "critical", "non_finite"]
+OUTCOMES: tuple[Outcome, ...] = ("masked", "non_critical", "critical", "non_finite")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The counts of a study, by stratum.
+
+    strata      (H,)
+    drawn       i8[H]: draws so far, of (fault, image) pairs, or where the plan is `crossed` of faults, each of which
+                ran on all images
+    counts      i8[H, 4]: masked, non-critical, critical and non-finite trials
+    images      in the data set
+    confidence  of the intervals
+    """
+
+    strata: Sequence[Stratum]
+    drawn: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    images: int
+    crossed: bool
+    confidence: float
+
+    def estimate(self, weights: Weights | None, outcome: Outcome = "critical") -> Estimate | None:
+        """The rate whose share of each stratum is `weights` (H,), from metrics.factors; None for None."""
+        if weights is None:
+            return None
+        seen, size = self.seen(outcome), self.size
+        value, low, high = stratified_interval(weights, seen, self.drawn, size, self.confidence)
+        part = weights > 0
+        trials = int(self.trials[part].sum())
+        population = sum(stratum.population for stratum, counted in zip(self.strata, part, strict=True) if counted)
+        return Estimate(float(value[0]) if trials else None, float(low[0]), float(high[0]), trials, population)
+
+    def seen(self, outcome: Outcome) -> NDArray[np.float64]:
+        """Of what was drawn (H,), how much ended so: trials; of a crossed plan, faults as shares of their images."""
+        column = self.counts[:, OUTCOMES.index(outcome)].astype(np.float64)
+        return column / self.images if self.crossed else column
+
+    @property
+    def trials(self) -> NDArray[np.int64]:
+        """Trials of each stratum (H,)."""
+        return self.drawn * (self.images if self.crossed else 1)
+
+    @property
+    def size(self) -> NDArray[np.float64]:
+        """What can be drawn from each stratum (H,): pairs, or faults."""
+        faults = np.array([float(stratum.population) for stratum in self.strata])
+        return faults if self.crossed else faults * self.images
