@@ -8,9 +8,11 @@ their place and their bits; only its Shape and Size are taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxfi.graph.tidy import set_nodes
@@ -30,10 +32,11 @@ LARGEST = 2**27
 """Most elements a folded tensor may have; larger ones are left to the run."""
 
 
-def fold(model: ModelProto) -> tuple[str, ...]:
-    """Fold the model's shape and constant arithmetic into initializers; returns the names of the nodes folded.
+def fold(model: ModelProto, types: Mapping[str, TypeProto]) -> tuple[str, ...]:
+    """Fold the model's shape and constant arithmetic into initializers; returns the names of those made.
 
-    The nodes must be sorted. A node that the evaluator cannot run is left as it is: it will run with the model.
+    `types` is what inference knows of the tensors. The nodes must be sorted. A node that the evaluator cannot run is
+    left as it is: it will run with the model.
     """
     graph = model.graph
     opsets = {o.domain: o.version for o in model.opset_import}
@@ -44,11 +47,11 @@ def fold(model: ModelProto) -> tuple[str, ...]:
     folded: list[str] = []
     kept: list[NodeProto] = []
     for node in graph.node:
-        values = _fold_node(node, opsets, stored, shapes, arithmetic) if not outputs & set(node.output) else None
+        values = _fold_node(node, opsets, stored, shapes, arithmetic, types) if not outputs & set(node.output) else None
         if values is None:
             kept.append(node)
             continue
-        folded.append(node.name)
+        folded.extend(node.output)
         for name, value in zip(node.output, values, strict=True):
             tensor = numpy_helper.from_array(np.asarray(value), name)
             stored[name] = tensor
@@ -72,12 +75,16 @@ def _fold_node(
     stored: dict[str, TensorProto],
     shapes: dict[str, list[int]],
     arithmetic: set[str],
+    types: Mapping[str, TypeProto],
 ) -> list[NDArray[np.generic]] | None:
     if node.domain not in ("", "ai.onnx") or node.op_type not in EXACT or "" in node.output:
         return None
     if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
         dims = shapes[node.input[0]]
         fed: list[NDArray[np.generic]] = [np.broadcast_to(np.zeros((), np.uint8), dims)]
+    elif node.op_type == "CastLike" and node.input[0] in arithmetic and node.input[1] in types:
+        like = helper.tensor_dtype_to_np_dtype(types[node.input[1]].tensor_type.elem_type)
+        fed = [numpy_helper.to_array(stored[node.input[0]]), np.zeros((), like)]
     elif all(not name or name in arithmetic for name in node.input):
         fed = [numpy_helper.to_array(stored[name]) for name in node.input if name]
         if node.op_type in GROWS and _grown(node, fed) > LARGEST:

@@ -16,7 +16,7 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from onnxfi.errors import ModelError
-from onnxfi.graph.fold import fold
+from onnxfi.graph.fold import fold, is_word
 from onnxfi.graph.load import type_name
 from onnxfi.graph.tidy import (
     constants_to_initializers,
@@ -25,8 +25,9 @@ from onnxfi.graph.tidy import (
     prune,
     set_output,
     sort_nodes,
+    strip,
 )
-from onnxfi.graph.wiring import attribute, walk_nodes
+from onnxfi.graph.wiring import SAME_WORD, Wiring, attribute, walk_nodes
 
 OPSETS = (7, 26)
 IR = 13
@@ -51,6 +52,8 @@ class Ingested:
     """Node names that ingest made."""
     dropped: tuple[str, ...]
     """Initializers that the output does not need."""
+    folded: frozenset[str]
+    """Initializers that folding made: the file does not store them."""
 
 
 def ingest(model: ModelProto, output: str | None) -> Ingested:
@@ -62,19 +65,22 @@ def ingest(model: ModelProto, output: str | None) -> Ingested:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _check_versions(model)
+    declared = {v.name: v.type for v in model.graph.value_info}
+    strip(model)
     drop_initializer_inputs(model)
     constants_to_initializers(model)
     generated = name_nodes(model)
     sort_nodes(model)
     chosen = choose_output(model, output)
-    types = infer(model)
+    types = declared | infer(model)
     set_output(model, chosen, _info(chosen, types))
-    dropped = prune(model)
-    _refuse_nodes(model)
-    fold(model)
+    dropped = tuple(t.name for t in prune(model) if is_word(t))
+    refuse_nodes(model)
+    folded = frozenset(fold(model, types))
     prune(model)
-    types = infer(model)
-    return Ingested(model, chosen, types, generated, dropped)
+    types = declared | infer(model)
+    _refuse_types(model, types)
+    return Ingested(model, chosen, types, generated, dropped, folded)
 
 
 def _check_versions(model: ModelProto) -> None:
@@ -108,19 +114,31 @@ def choose_output(model: ModelProto, output: str | None) -> str:
     if output not in made:
         known = outputs if outputs else sorted(made)[:10]
         raise ModelError(f"no node writes a tensor {output!r} for --output: the model's outputs are {_list(known)}")
-    node = next(n for n in graph.node if output in n.output)
-    if node.op_type in PICKS and not (node.op_type == "TopK" and output == node.output[0]):
-        raise ModelError(
-            f"output {output!r} is the index that {node.op_type} picked, not logits: take --output {node.input[0]!r}"
-        )
+    _refuse_picked(model, output)
     return output
+
+
+def _refuse_picked(model: ModelProto, output: str) -> None:
+    """An output that only moves or casts what ArgMax or TopK picked is an answer, not logits."""
+    wiring = Wiring(model.graph)
+    tensor = output
+    while (node := wiring.producer.get(tensor)) is not None:
+        if node.op_type in PICKS and not (node.op_type == "TopK" and tensor == node.output[0]):
+            raise ModelError(
+                f"output {output!r} is the index that node {node.name!r} ({node.op_type}) picked, not logits: "
+                f"take --output {node.input[0]!r}"
+            )
+        if node.op_type not in SAME_WORD | {"Cast", "Gather", "Slice", "Add"}:
+            return
+        tensor = node.input[0]
 
 
 def _list(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _refuse_nodes(model: ModelProto) -> None:
+def refuse_nodes(model: ModelProto) -> None:
+    """Raise ModelError for the first node that is control flow, random or in training mode."""
     opset = default_opset(model)
     constants = {t.name: t for t in model.graph.initializer}
     for node in walk_nodes(model.graph):
@@ -138,6 +156,16 @@ def _refuse_nodes(model: ModelProto) -> None:
             training = flag is None or bool(onnx.numpy_helper.to_array(flag).any())
         if training:
             raise ModelError(f"{where} is in training mode: export the model in evaluation mode (model.eval())")
+
+
+def _refuse_types(model: ModelProto, types: dict[str, TypeProto]) -> None:
+    constant = Wiring(model.graph).constant
+    for node in model.graph.node:
+        if any(o not in constant and elem_type(types, o) == "BFLOAT16" for o in node.output):
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) computes in bfloat16, which ONNX Runtime cannot do everywhere: "
+                "store the weights as bfloat16 behind a Cast and compute in float32"
+            )
 
 
 def infer(model: ModelProto) -> dict[str, TypeProto]:

@@ -7,12 +7,14 @@ integer before DequantizeLinear, behind a Transpose the tensor before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, TypeProto, helper
 
+from onnxfi.graph.ingest import Ingested
 from onnxfi.graph.load import type_name
 from onnxfi.graph.naming import Nameable, layer_ids
 from onnxfi.graph.roles import BIAS_SLOT, LAYER_SLOTS, no_site, role
@@ -96,11 +98,9 @@ class Found:
     notes: tuple[str, ...]
 
 
-def find_layers(model: ModelProto, generated: frozenset[str], dropped: tuple[str, ...] = ()) -> Found:
-    """The layers of an ingested model with their parameters, and all stored tensors that are no sites.
-
-    `generated`: node names that the file did not give; `dropped`: initializers the output does not need.
-    """
+def find_layers(done: Ingested) -> Found:
+    """The layers of an ingested model with their parameters, and all stored tensors that are no sites."""
+    model = done.model
     wiring = Wiring(model.graph)
     ways = {t: list(uses(wiring, t)) for t in wiring.initializer}
     slots = {n.name: s for n in model.graph.node if (s := _layer_slots(wiring, n)) is not None}
@@ -108,9 +108,10 @@ def find_layers(model: ModelProto, generated: frozenset[str], dropped: tuple[str
     place = {n.name: i for i, n in enumerate(nodes)}
     follows = _follows(wiring, place)
     mine: list[list[tuple[tuple[int, int, int], Parameter]]] = [[] for _ in nodes]
-    refused: list[Refused] = [Refused(t, "the chosen output does not depend on it") for t in dropped]
+    refused: list[Refused] = [Refused(t, "the chosen output does not depend on it") for t in done.dropped]
     for name, tensor in wiring.initializer.items():
-        sites = [(use, part) for use in ways[name] if (part := _part(wiring, use, slots, tensor)) is not None]
+        parts = [(use, _part(wiring, use, slots, tensor, done.types)) for use in ways[name]]
+        sites = [(use, part) for use, part in parts if part == "weight" or (part and name not in done.folded)]
         why = _why_not(tensor, ways[name]) if not sites else _bad_type(tensor)
         if why is not None or not nodes:
             refused.append(Refused(name, why or "there is no weighted layer that it could belong to"))
@@ -128,7 +129,9 @@ def find_layers(model: ModelProto, generated: frozenset[str], dropped: tuple[str
         weight = next((p for _, p in mine[i] if p.role == "weight" and p.node == node.name), None)
         own = weight is not None and sum(r in place for r in weight.readers) == 1
         nameable.append(
-            Nameable(node.op_type, node, weight.tensor if weight is not None else None, own, node.name not in generated)
+            Nameable(
+                node.op_type, node, weight.tensor if weight is not None else None, own, node.name not in done.generated
+            )
         )
     ids, note = layer_ids(model, nameable)
     layers = tuple(
@@ -167,19 +170,25 @@ def _layer_slots(wiring: Wiring, node: NodeProto) -> tuple[int, int] | None:
     return None
 
 
-def _part(wiring: Wiring, use: Use, slots: dict[str, tuple[int, int]], tensor: TensorProto) -> str | None:
+def _part(
+    wiring: Wiring,
+    use: Use,
+    slots: Mapping[str, tuple[int, int]],
+    tensor: TensorProto,
+    types: Mapping[str, TypeProto],
+) -> str | None:
     """The role of the words in this use; None where they are no site in it."""
     node, slot = use.node, use.slot
     if no_site(node, slot) is not None:
         return None
     if node.name in slots:
         if slot == slots[node.name][0]:
-            return _weight_part(wiring, use, tensor)
+            return _weight_part(wiring, use, tensor, types)
         return "bias" if slot == BIAS_SLOT.get(node.op_type) else None
     if not _is_number(tensor):
         return None
     part = role(node, slot)
-    size = int(np.prod(tensor.dims, dtype=object))
+    size = _size(tensor)
     if part == "shift" and _adds_bias(wiring, node, slots):
         return "bias"
     if node.op_type not in ("BatchNormalization", "PRelu") and size == 1:
@@ -187,25 +196,25 @@ def _part(wiring: Wiring, use: Use, slots: dict[str, tuple[int, int]], tensor: T
     return part or "constant"
 
 
-def _weight_part(wiring: Wiring, use: Use, tensor: TensorProto) -> str:
-    """`weight`, or what else a constant is that is computed into the weight (a factor of a weight norm, say)."""
-    for name in use.path:
-        node = wiring.node[name]
-        other = {"Mul": "scale", "Div": "scale", "Add": "shift", "Sub": "shift"}.get(node.op_type)
-        if other is not None and _smaller(wiring, node, tensor):
-            return other
+def _weight_part(wiring: Wiring, use: Use, tensor: TensorProto, types: Mapping[str, TypeProto]) -> str:
+    """`weight`, or what else a smaller constant is that is computed into the weight (the factor of a weight norm)."""
+    operand = types.get(use.node.input[use.slot])
+    size = 1
+    for dim in operand.tensor_type.shape.dim if operand is not None else ():
+        size *= dim.dim_value
+    if _size(tensor) < size:
+        for name in use.path:
+            part = role(wiring.node[name], 0)
+            if part is not None:
+                return part
     return "weight"
 
 
-def _smaller(wiring: Wiring, node: NodeProto, tensor: TensorProto) -> bool:
-    size = int(np.prod(tensor.dims, dtype=object))
-    return any(
-        name in wiring.initializer and int(np.prod(wiring.initializer[name].dims, dtype=object)) > size
-        for name in node.input
-    )
+def _size(tensor: TensorProto) -> int:
+    return math.prod(tensor.dims)
 
 
-def _adds_bias(wiring: Wiring, node: NodeProto, slots: dict[str, tuple[int, int]]) -> bool:
+def _adds_bias(wiring: Wiring, node: NodeProto, slots: Mapping[str, tuple[int, int]]) -> bool:
     """Whether the Add comes right after a weighted layer that has no bias of its own."""
     moving = wiring.moving(node)
     if node.op_type != "Add" or len(moving) != 1:

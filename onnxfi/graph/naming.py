@@ -31,8 +31,7 @@ _GENERATED = re.compile(
     re.IGNORECASE,
 )
 _SUFFIX = re.compile(
-    r"(\.weight|\.kernel|\.w_\d+|\.w|/kernel|/weights?|/depthwise_kernel|_weights?_fused_bn|_weights?|_kernel|_w_\d+|_w"
-    r"|\.weight_quantized|_quantized)$"
+    r"([._/](weights?|kernel)|[._]w)(_\d+|_q|_v|_g|_int8|_quantized|_fused_bn|_orig)*$|/depthwise_kernel$"
 )
 _TF_TAIL = re.compile(
     r"(/(Conv2D|Conv2DTranspose|conv2d_transpose|convolution|depthwise|DepthwiseConv2dNative|separable_conv2d|MatMul"

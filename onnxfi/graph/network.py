@@ -8,6 +8,7 @@ from pathlib import Path
 from onnx import ModelProto, TypeProto, helper
 
 from onnxfi.errors import ModelError
+from onnxfi.graph.batchnorm import batch_norm
 from onnxfi.graph.ingest import Ingested, default_opset, elem_type, ingest
 from onnxfi.graph.layers import WORDS, Layer, Parameter, Refused, find_layers
 from onnxfi.graph.load import read
@@ -47,7 +48,7 @@ class Network:
     shared: dict[str, tuple[str, ...]] = field(repr=False)
     """Initializers with several readers: name -> names of the nodes that read it."""
     batch_norm: str
-    """kept, folded, none, or none or folded (biased Convs and no trace of either)."""
+    """kept, folded, none, or "none or folded": see `batchnorm.batch_norm`."""
     fixed_batch: int | None
     """The batch size that the file fixes; None where it is free."""
     notes: tuple[str, ...] = ()
@@ -72,10 +73,10 @@ class Network:
             spec = _input(done)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
-        found = find_layers(done.model, done.generated, done.dropped)
+        found = find_layers(done)
         if unshare and found.shared:
             split_shared(done.model, found.shared)
-            found = find_layers(done.model, done.generated, done.dropped)
+            found = find_layers(done)
         return cls(
             path=Path(path),
             sha256=loaded.sha256,
@@ -89,7 +90,7 @@ class Network:
             layers=found.layers,
             refused=found.refused,
             shared=found.shared,
-            batch_norm="kept" if any(n.op_type == "BatchNormalization" for n in done.model.graph.node) else "none",
+            batch_norm=batch_norm(done.model, found.layers),
             fixed_batch=spec.shape[0],
             notes=(*loaded.notes, *found.notes),
         )

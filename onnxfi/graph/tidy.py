@@ -13,6 +13,18 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnxfi.errors import ModelError
 
 
+def strip(model: ModelProto) -> None:
+    """Drop what says nothing about the computation: stack traces of the exporter's machine, texts, stale shapes."""
+    graph = model.graph
+    del graph.value_info[:]
+    del graph.quantization_annotation[:]
+    del model.training_info[:]
+    for node in graph.node:
+        node.ClearField("doc_string")
+        for i in reversed([i for i, p in enumerate(node.metadata_props) if p.key.endswith("stack_trace")]):
+            del node.metadata_props[i]
+
+
 def drop_initializer_inputs(model: ModelProto) -> None:
     """IR 3 lists every initializer as a graph input too, so that a caller may override it: here they are constants."""
     names = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
@@ -23,16 +35,21 @@ def drop_initializer_inputs(model: ModelProto) -> None:
 
 
 def constants_to_initializers(model: ModelProto) -> None:
-    """Constant nodes become initializers under the name of their output; strings and sparse ones stay nodes."""
+    """Constant nodes become initializers under the name of their output; only strings stay nodes."""
     graph = model.graph
     kept: list[NodeProto] = []
     for node in graph.node:
-        value = constant_value(node) if node.op_type == "Constant" and node.domain in ("", "ai.onnx") else None
-        if value is None:
-            kept.append(node)
-        else:
+        is_constant = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        sparse = [a.sparse_tensor for a in node.attribute if a.name == "sparse_value"] if is_constant else []
+        if sparse:
+            twin = graph.sparse_initializer.add()
+            twin.CopyFrom(sparse[0])
+            twin.values.name = node.output[0]
+        elif is_constant and (value := constant_value(node)) is not None:
             value.name = node.output[0]
             graph.initializer.append(value)
+        else:
+            kept.append(node)
     if len(kept) < len(graph.node):
         set_nodes(graph, kept)
 
@@ -142,10 +159,10 @@ def set_output(model: ModelProto, output: str, info: ValueInfoProto | None) -> N
     model.graph.output.append(value)
 
 
-def prune(model: ModelProto) -> tuple[str, ...]:
+def prune(model: ModelProto) -> tuple[TensorProto, ...]:
     """Drop what the outputs do not need: nodes, initializers, inputs.
 
-    Returns the names of the initializers dropped.
+    Returns the initializers dropped, without their data.
     """
     graph = model.graph
     needed = {v.name for v in graph.output}
@@ -156,7 +173,9 @@ def prune(model: ModelProto) -> tuple[str, ...]:
             needed.update(node.input)
     if len(kept) < len(graph.node):
         set_nodes(graph, kept[::-1])
-    dropped = tuple(t.name for t in graph.initializer if t.name not in needed)
+    dropped = tuple(
+        TensorProto(name=t.name, dims=t.dims, data_type=t.data_type) for t in graph.initializer if t.name not in needed
+    )
     for i in reversed([i for i, t in enumerate(graph.initializer) if t.name not in needed]):
         del graph.initializer[i]
     for i in reversed([i for i, s in enumerate(graph.sparse_initializer) if s.values.name not in needed]):
