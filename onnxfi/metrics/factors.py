@@ -32,6 +32,19 @@ class Factors:
         faults = np.where(chosen, self._population, 0.0)
         return faults / faults.sum() if chosen.any() else None
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets of this study."""
+        return tuple(target for target in self._readers if np.any(self._targets == target))
+
+    def own_layers(self, target: Target) -> tuple[int, ...]:
+        """The weighted layers that have an LVF, only the first of those that read one and the same tensor."""
+        first: dict[int, int] = {}
+        for layer, home in enumerate(self._readers.get(target, ())):
+            if home is not None and np.any((self._targets == target) & (self._layers == home)):
+                first.setdefault(home, layer)
+        return tuple(first.values())
+
     def lvf(self, target: Target, layer: int) -> Weights | None:
         """LVF of the weighted layer at place `layer`: every fault of what it reads is equally likely."""
         home = self._readers.get(target, ())[layer : layer + 1]
