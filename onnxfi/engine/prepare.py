@@ -1,0 +1,166 @@
+"""Once before a study: everything that its engines share, worked out and written into one folder."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxfi.engine.golden import Golden
+from onnxfi.engine.probe import Mixed, Probe, Rows, probe
+from onnxfi.engine.route import Route, find_route, golden_tensors
+from onnxfi.engine.session import Session
+from onnxfi.errors import EngineError
+from onnxfi.faults.space import Region
+from onnxfi.graph.batch import free_batch
+from onnxfi.graph.cut import Model, activations, externalize, with_outputs
+from onnxfi.graph.macs import macs
+from onnxfi.graph.network import Network
+
+Array = np.ndarray[Any, Any]
+_GOLDEN_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How trials are run. `memory`: bytes for one engine. `provider`: 'cpu' or 'cuda', already resolved."""
+
+    exact: bool = False
+    provider: str = "cpu"
+    memory: int = 2 << 30
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is written for the engines of one study: the model, lightened of its weights, and what is known of it."""
+
+    network: Network
+    model: Model
+    probe: Probe
+    routes: tuple[Route, ...]
+    golden: tuple[str, ...]
+    images: int
+    settings: Settings
+    macs: dict[str, int]
+
+    def save(self, folder: Path) -> None:
+        """Write to `folder`."""
+        (folder / "prepared.pickle").write_bytes(pickle.dumps(self))
+
+    @staticmethod
+    def load(folder: Path) -> Prepared:
+        """Read what `save` wrote: a private folder of onnxfi's own, never a file of the user's."""
+        prepared: Prepared = pickle.loads((folder / "prepared.pickle").read_bytes())
+        return prepared
+
+
+def look(network: Network, images: Array | None = None) -> tuple[Network, Probe]:
+    """How every tensor of `network` is made of images, and the network with its batch freed where that is proven safe.
+
+    `images` (n, *shape), at least three, as the model takes them; random ones by default.
+    """
+    if images is None:
+        images = _random_images(network)
+    if network.fixed_batch is not None:
+        freed = free_batch(network.model)
+        if freed is not None and _same_answers(network, freed, images):
+            network = _with_model(network, freed)
+        else:
+            return network, _probe(network, images, network.fixed_batch)
+    return network, _probe(network, images, None)
+
+
+def prepare(network: Network, images: Array, regions: Sequence[Region], settings: Settings, folder: Path) -> Prepared:
+    """Look at the model, find each region's route, run the golden pass, and write it all to `folder`.
+
+    `network` and `regions` as `look` gave and meant them. Raises EngineError where a region cannot be reached.
+    """
+    if settings.exact and settings.provider != "cpu":
+        raise EngineError("Exact runs are CPU runs: leave --exact out, or take --provider cpu.")
+    network, found = look(network, images)
+    output = found.kinds.get(network.output)
+    if not isinstance(output, Rows):
+        why = output.why if isinstance(output, Mixed) else "it does not depend on the image"
+        raise EngineError(f"Output {network.output!r} gives no answer for each image: {why}.")
+    routes = tuple(find_route(network, region, found) for region in regions)
+    light = externalize(network.model, folder)
+    names = golden_tensors(network, routes, found)
+    golden = Golden(folder, names, len(images), found)
+    whole = Session(_saved(light, names, network, folder), what="the whole model")
+    golden.write(whole, network.input.name, images, found.batch or _chunk(found, names))
+    _check_finite(golden[network.output])
+    sizes = {name: kind.shape for name, kind in found.kinds.items() if isinstance(kind, Rows)}
+    sizes.update({tensor.name: tuple(tensor.dims) for tensor in network.model.graph.initializer})
+    prepared = Prepared(
+        network, light, found, routes, names, len(images), settings, macs(network.model, sizes)
+    )
+    prepared.save(folder)
+    return prepared
+
+
+def _probe(network: Network, images: Array, batch: int | None) -> Probe:
+    tensors = activations(network.model)
+    session = Session(with_outputs(network.model, tensors).SerializeToString(), what=f"{network.path}")
+    return probe(session, network.input.name, _distinct(images), tensors, batch)
+
+
+def _distinct(images: Array) -> Array:
+    """At least three images: what there is, repeated and slightly changed where it is too little."""
+    if len(images) >= 3:
+        return images
+    return np.concatenate([images, images[::-1, ..., ::-1], images[..., ::-1]])[:3]
+
+
+def _random_images(network: Network) -> Array:
+    shape = [3, *(d or 32 for d in network.input.shape[1:])]
+    dtype = np.dtype(network.input.dtype)
+    rng = np.random.default_rng(0)
+    if np.issubdtype(dtype, np.integer):
+        return rng.integers(0, 100, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def _same_answers(network: Network, freed: Model, images: Array) -> bool:
+    """Whether the freed model gives the same bits, whatever the batch, as the model at its own batch."""
+    batch = network.fixed_batch or 1
+    some = _distinct(images)[np.arange(2 * batch + 1) % len(_distinct(images))]
+    name, output = network.input.name, [network.output]
+    own = Session(network.model.SerializeToString(), what=f"{network.path}")
+    try:
+        free = Session(freed.SerializeToString(), what=f"{network.path} with its batch freed")
+        together = free.run({name: some}, output)[0]
+        apart = [own.run({name: some[i : i + batch]}, output)[0] for i in range(0, 2 * batch, batch)]
+    except EngineError:
+        return False
+    return bool(np.allclose(together[: 2 * batch], np.concatenate(apart), rtol=1e-4, atol=1e-6))
+
+
+def _with_model(network: Network, model: Model) -> Network:
+    from dataclasses import replace
+
+    return replace(network, model=model, fixed_batch=None)
+
+
+def _saved(model: Model, names: Sequence[str], network: Network, folder: Path) -> Path:
+    path = folder / "golden.onnx"
+    path.write_bytes(with_outputs(model, [name for name in names if name != network.input.name]).SerializeToString())
+    return path
+
+
+def _chunk(found: Probe, names: Sequence[str]) -> int:
+    each = sum(found.rows(name).size * np.dtype(found.rows(name).dtype).itemsize for name in names)
+    return int(np.clip(_GOLDEN_BYTES // max(each, 1), 2, 64))
+
+
+def _check_finite(logits: Array) -> None:
+    if not np.issubdtype(logits.dtype, np.integer):
+        bad = ~np.isfinite(logits.astype(np.float64)).reshape(len(logits), -1).all(axis=1)
+        if bad.any():
+            raise EngineError(
+                f"The fault-free model gives a non-finite output for image {int(bad.argmax())} "
+                f"({int(bad.sum())} images in all): check the preprocessing, or leave these images out."
+            )

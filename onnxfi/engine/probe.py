@@ -1,0 +1,198 @@
+"""How each tensor of a model is made of images: found by running it, not by reading shapes.
+
+Two images at a time, turned round, and three at a time: a tensor splits into rows if its rows turn round with the
+images and do not change with their number. What does not split is named; it matters only where a cut needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxfi.engine.session import Session
+from onnxfi.errors import EngineError
+from onnxfi.graph.cut import ValueType
+from onnxfi.graph.fault_node import Layout
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor that holds one row an image, laid out as `layout` says; numbers are stored as `dtype`."""
+
+    dtype: str
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One image's row."""
+        return self.layout.shape
+
+    @property
+    def size(self) -> int:
+        """Numbers in one image's row."""
+        return int(np.prod(self.layout.shape, dtype=np.int64))
+
+    def split(self, tensor: Array, images: int) -> Array:
+        """Rows (images, *shape) of a tensor that the model wrote for so many images."""
+        axis, repeat, minor = self.layout.axis, self.layout.repeat, self.layout.minor
+        shape = list(tensor.shape)
+        if repeat > 1:
+            shape[axis : axis + 1] = (repeat, images) if minor else (images, repeat)
+        return np.moveaxis(tensor.reshape(shape), axis + minor, 0)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A tensor that no image and no batch changes."""
+
+    value: Array
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Integers (a shape, say) that depend on the number of images alone: `base + step * images`."""
+
+    base: Array
+    step: Array
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A tensor whose rows do not keep to themselves; `why` is part of a sentence."""
+
+    why: str
+
+
+Kind = Rows | Fixed | Counted | Mixed
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found. `batch`: the number of images that every run must have, or None where it is free."""
+
+    kinds: Mapping[str, Kind]
+    batch: int | None
+
+    def rows(self, tensor: str) -> Rows:
+        """The rows of `tensor`. Raises EngineError, with the tensor's name, where it has none."""
+        kind = self.kinds.get(tensor)
+        if isinstance(kind, Rows):
+            return kind
+        why = kind.why if isinstance(kind, Mixed) else "it does not depend on the image"
+        raise EngineError(f"The model cannot be cut at tensor {tensor!r}: {why}.")
+
+    def value_type(self, tensor: str) -> ValueType:
+        """Element type and shape of `tensor` as a sub-graph's input, the batch axis left free."""
+        kind = self.kinds[tensor]
+        if isinstance(kind, Rows):
+            rows: int | str = "rows" if self.batch is None else self.batch * kind.layout.repeat
+            return ValueType(kind.layout.elem_type, kind.layout.stacked(rows))
+        if isinstance(kind, Fixed):
+            return ValueType(ELEM_TYPES[kind.value.dtype.name], kind.value.shape)
+        if isinstance(kind, Counted):
+            return ValueType(ELEM_TYPES[kind.base.dtype.name], kind.base.shape)
+        raise EngineError(f"The model cannot be cut at tensor {tensor!r}: {kind.why}.")
+
+
+# ONNX TensorProto.DataType by numpy name (onnx itself stays in graph/).
+ELEM_TYPES = {
+    "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9,
+    "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16,
+}  # fmt: skip
+
+
+def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None) -> Probe:
+    """Run the whole model (every one of `tensors` an output) on a few images and see how each tensor is made.
+
+    `images`: (n, *shape), at least three different ones where the batch is free, else at least `batch`.
+    """
+
+    def run(rows: Array) -> dict[str, Array]:
+        values = session.run({input_name: np.ascontiguousarray(rows)}, tensors)
+        return {input_name: rows, **dict(zip(tensors, values, strict=True))}
+
+    with np.errstate(all="ignore"):
+        if batch is not None:
+            some = images[np.arange(batch) % len(images)]
+            first, turned, other = run(some), run(np.roll(some, 1, axis=0)), None
+        else:
+            some = images[:2]
+            first, turned, other = run(some), run(some[::-1]), run(images[:3])
+        poisoned = run(_poisoned(some)) if len(some) > 1 else None
+    kinds = {
+        name: _kind(first[name], turned[name], other and other[name], poisoned and poisoned[name], len(some))
+        for name in first
+    }
+    return Probe(kinds, batch)
+
+
+def _poisoned(images: Array) -> Array:
+    bad = images.copy()
+    bad[1:] = np.nan if np.issubdtype(images.dtype, np.floating) else np.iinfo(images.dtype).max
+    return bad
+
+
+def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | None, images: int) -> Kind:
+    if first.dtype.name not in ELEM_TYPES:
+        return Mixed(f"its type {first.dtype} is not one that onnxfi treats")
+    if images == 1:
+        return _lonely(first)
+    mixed = None
+    for layout in _layouts(first, images):
+        rows = Rows(first.dtype.name, layout)
+        if other is not None and not _grows(first.shape, other.shape, layout, images):
+            continue
+        split = rows.split(first, images)
+        if not _same(rows.split(turned, images), np.roll(split, 1, axis=0)):
+            continue
+        if other is not None and not _same(rows.split(other, images + 1)[:images], split):
+            continue
+        if poisoned is not None and not _same(rows.split(poisoned, images)[0], split[0]):
+            mixed = Mixed("one image's numbers in it depend on the other images of the batch")
+            continue
+        return rows
+    if mixed is None and other is not None and first.shape == other.shape:
+        if _same(first, turned) and _same(first, other) and (poisoned is None or _same(first, poisoned)):
+            return Fixed(first)
+        if np.issubdtype(first.dtype, np.integer) and _same(first, turned) and first.size < 64:
+            step = other - first
+            return Counted(first - images * step, step)
+    if other is None and _same(first, turned) and (poisoned is None or _same(first, poisoned)):
+        return Fixed(first)
+    return mixed or Mixed("its rows are not one an image")
+
+
+def _lonely(tensor: Array) -> Kind:
+    """With one image a run, the whole tensor is that image's row."""
+    if tensor.ndim == 0:
+        return Mixed("it is a single number that changes with the image")
+    return Rows(tensor.dtype.name, _layout(tensor, 0, tensor.shape[0]))
+
+
+def _layouts(tensor: Array, images: int) -> Iterator[Layout]:
+    for axis, size in enumerate(tensor.shape):
+        if size and size % images == 0:
+            yield _layout(tensor, axis, size // images)
+            if size > images:
+                yield _layout(tensor, axis, size // images, minor=True)
+
+
+def _layout(tensor: Array, axis: int, repeat: int, minor: bool = False) -> Layout:
+    kept = (repeat,) if repeat > 1 else ()
+    row = (*tensor.shape[:axis], *kept, *tensor.shape[axis + 1 :])
+    return Layout(ELEM_TYPES[tensor.dtype.name], row, axis, repeat, minor)
+
+
+def _grows(before: tuple[int, ...], after: tuple[int, ...], layout: Layout, images: int) -> bool:
+    """Whether one more image makes the tensor longer by one row, and nothing else."""
+    longer = layout.repeat * (images + 1)
+    return after == tuple(longer if axis == layout.axis else d for axis, d in enumerate(before))
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()

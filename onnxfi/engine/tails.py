@@ -1,0 +1,118 @@
+"""The tails of one engine: compiled when first needed, proven with null faults, forgotten when memory is short."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxfi.engine.golden import Golden
+from onnxfi.engine.prepare import Prepared
+from onnxfi.engine.probe import Rows
+from onnxfi.engine.route import tail_piece
+from onnxfi.engine.tail import Patch, Tail, equal_words
+from onnxfi.errors import EngineError
+from onnxfi.graph.chain import constant
+from onnxfi.graph.cut import SubGraph
+
+Array = np.ndarray[Any, Any]
+_NULL_IMAGES = 4
+_BYTES_A_RUN = 64 << 20
+_MOST_ROWS = 32
+_numbers = count()
+
+
+class CutTail:
+    """One tail with its own golden logits. `macs`: multiply-accumulates of one row."""
+
+    def __init__(self, tail: Tail, golden: Array, stored: Array | None, exact: bool, macs: int, size: int):
+        self.macs, self.bytes = macs, size
+        self._tail, self._stored = tail, stored
+        self._golden = golden.copy()
+        self._known = np.full(len(golden), exact)
+        self.rows_run = 0
+
+    def run(self, image: Array, patch: Patch | None, weight: Array | None = None) -> Array:
+        """Faulty logits (T, classes) of `image` (T,), with the cut patched or the cut initializer replaced."""
+        self.rows_run += len(image)
+        return self._tail.run(image, patch, weight)
+
+    def golden(self, image: Array) -> Array:
+        """This tail's own fault-free logits (T, classes): run once an image, with nothing changed."""
+        missing = np.unique(image[~self._known[image]])
+        if len(missing):
+            self._golden[missing] = self.run(missing, None, self._stored)
+            self._known[missing] = True
+        return np.asarray(self._golden[image])
+
+    def check(self, exact: bool, wanted: Array, cut: str) -> None:
+        """Null faults: with nothing changed, an exact tail gives the golden bits and a fast one nearly the golden logits.
+
+        Raises EngineError where it does not: no trial through this tail could be trusted.
+        """
+        image = np.arange(min(_NULL_IMAGES, len(wanted)))
+        got = self.run(image, None, self._stored)
+        with np.errstate(all="ignore"):
+            scale = np.abs(wanted).max() + 1e-6
+            near = np.allclose(got.astype(np.float64) / scale, wanted[image].astype(np.float64) / scale, atol=2e-2)
+        if not (equal_words(got, wanted[image]).all() if exact else near):
+            raise EngineError(
+                f"The tail from tensor {cut!r} does not give the model's own answer when nothing is changed: "
+                "faults there could not be told from noise. Leave the layer out with --layers, or report this model."
+            )
+
+
+class Tails:
+    """The tails of a prepared study, by cut and by whether they are exact."""
+
+    def __init__(self, prepared: Prepared, folder: Path, golden: Golden, logits: Array):
+        self._prepared, self._folder, self._golden, self._logits = prepared, folder, golden, logits
+        self._kept: OrderedDict[tuple[str, bool], CutTail] = OrderedDict()
+
+    def at(self, cut: str, exact: bool) -> CutTail:
+        """The tail that begins with activation or initializer `cut`."""
+        key = (cut, exact)
+        if key not in self._kept:
+            self._kept[key] = self._built(cut, exact)
+            self._forget(key)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _forget(self, newest: tuple[str, bool]) -> None:
+        while sum(tail.bytes for tail in self._kept.values()) > self._prepared.settings.memory and len(self._kept) > 1:
+            oldest = next(key for key in self._kept if key != newest)
+            del self._kept[oldest]
+
+    def _built(self, cut: str, exact: bool) -> CutTail:
+        p = self._prepared
+        piece = tail_piece(p.network, cut, p.probe, p.model)
+        provider = "cpu" if exact else p.settings.provider
+        row = self._row_bytes(piece)
+        rows = p.probe.batch or int(np.clip(min(_BYTES_A_RUN, p.settings.memory // 8) // max(row, 1), 2, _MOST_ROWS))
+        path = self._folder / f"tail-{os.getpid()}-{next(_numbers)}.onnx"
+        tail = Tail(piece, path, p.probe, self._golden, fast=not exact, provider=provider, rows=rows)
+        path.unlink(missing_ok=True)
+        stored = None if cut in self._golden else constant(p.network.model, cut)
+        macs = sum(p.macs.get(name, 0) for name in piece.nodes)
+        built = CutTail(tail, self._logits, stored, exact, macs, rows * row + (0 if exact else _weight_bytes(piece)))
+        built.check(exact, self._logits, cut)
+        return built
+
+    def _row_bytes(self, piece: SubGraph) -> int:
+        """What one row needs at the most: the two largest neighbouring tensors, and what crosses the cut."""
+        sizes = [0, 0]
+        for node in piece.model.graph.node:
+            for name in node.output:
+                kind = self._prepared.probe.kinds.get(name)
+                if isinstance(kind, Rows):
+                    sizes.append(kind.size * np.dtype(kind.dtype).itemsize)
+        return int(sum(sorted(sizes)[-2:]) * 2)
+
+
+def _weight_bytes(piece: SubGraph) -> int:
+    """Optimised tails keep private, repacked copies of their weights."""
+    return sum(int(np.prod(tensor.dims, dtype=np.int64)) * 4 for tensor in piece.model.graph.initializer)

@@ -1,0 +1,150 @@
+"""Cutting a model: the sub-graph from some tensors to some others, with its weights in one shared file.
+
+A *tail* is everything from a cut tensor to the logits. It holds exactly the nodes that depend on the cut and that the
+output depends on; whatever else those nodes read (residual links, tensors computed beside the cut) crosses the cut and
+becomes an input of the tail as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Model = onnx.ModelProto
+Node = onnx.NodeProto
+
+WEIGHTS_FILE = "weights.bin"
+_PAGE = 4096
+_INLINE_BYTES = 1024  # small constants stay in the proto: ONNX Runtime reads shapes and bounds while loading
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """What a sub-graph's input or output looks like: ONNX element type and shape (names stand for free dimensions)."""
+
+    elem_type: int
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class SubGraph:
+    """A runnable piece of a model.
+
+    `inputs` are the sources that it reads, in the order asked for; `crossing` what else it needs from outside.
+    """
+
+    model: onnx.ModelProto
+    inputs: tuple[str, ...]
+    crossing: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+def sub_graph(
+    model: onnx.ModelProto, sources: Sequence[str], outputs: Sequence[str], type_of: Callable[[str], ValueType]
+) -> SubGraph:
+    """Extract the nodes that depend on `sources` (activations or initializers) and that `outputs` depend on.
+
+    `type_of` gives element type and shape of every activation that becomes an input or output, and raises, with its
+    own reason, where the model cannot be cut there.
+    The model is not changed; tensors stored as external data keep pointing to the same file.
+    """
+    graph = model.graph
+    below = set(sources)
+    for node in graph.node:
+        if below.intersection(node.input):
+            below.update(name for name in node.output if name)
+    needed, kept = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output) and below.intersection(node.input):
+            kept.append(node)
+            needed.update(name for name in node.input if name)
+    kept.reverse()
+
+    made = {name for node in kept for name in node.output}
+    read = _in_order(name for node in kept for name in node.input if name)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    inputs = tuple(name for name in sources if name in read or name in outputs)
+    crossing = tuple(name for name in read if name not in made and name not in constants and name not in inputs)
+
+    def kind(name: str) -> ValueType:
+        tensor = constants.get(name)
+        return ValueType(tensor.data_type, tuple(tensor.dims)) if tensor is not None else type_of(name)
+
+    piece = helper.make_graph(
+        kept,
+        "sub-graph",
+        [_value_info(name, kind(name)) for name in (*inputs, *crossing)],
+        [_value_info(name, kind(name)) for name in outputs],
+        [constants[name] for name in read if name in constants and name not in inputs],
+    )
+    return SubGraph(wrap(piece, model), inputs, crossing, tuple(node.name for node in kept))
+
+
+def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The whole model with `names` as its outputs (their types are left to the runtime's inference)."""
+    graph = onnx.GraphProto()
+    graph.CopyFrom(model.graph)
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return wrap(graph, model)
+
+
+def activations(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Every tensor that a node writes, in order."""
+    return _in_order(name for node in model.graph.node for name in node.output if name)
+
+
+def wrap(graph: onnx.GraphProto, like: onnx.ModelProto) -> onnx.ModelProto:
+    """A model around `graph` with the opsets, IR version and local functions of `like`."""
+    return helper.make_model(
+        graph, opset_imports=like.opset_import, ir_version=like.ir_version, functions=like.functions
+    )
+
+
+def externalize(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """Write the large initializers of `model` into one page-aligned file in `folder`; return a model that points there.
+
+    All tails then read (and the operating system shares) one memory-mapped copy.
+    """
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    with (folder / WEIGHTS_FILE).open("wb") as file:
+        for tensor in light.graph.initializer:
+            raw = numpy_helper.to_array(tensor).tobytes() if not tensor.HasField("raw_data") else tensor.raw_data
+            if len(raw) < _INLINE_BYTES:
+                continue
+            file.write(b"\0" * (-file.tell() % _PAGE))
+            offset = file.tell()
+            file.write(raw)
+            _point_outside(tensor, offset, len(raw))
+    return light
+
+
+def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:
+    """The integer attribute `name` of `node`, or `default`."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def ints_attribute(node: onnx.NodeProto, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """The integers of attribute `name` of `node`, or `default`."""
+    return next((tuple(a.ints) for a in node.attribute if a.name == name), default)
+
+
+def _point_outside(tensor: TensorProto, offset: int, length: int) -> None:
+    bare = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=list(tensor.dims))
+    bare.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))):
+        bare.external_data.add(key=key, value=value)
+    tensor.CopyFrom(bare)
+
+
+def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind.elem_type, list(kind.shape))
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
