@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
 from onnxfi.errors import ModelError
 from onnxfi.graph.fold import fold, is_word
 from onnxfi.graph.load import type_name
+from onnxfi.graph.opset import loadable, opset_of
 from onnxfi.graph.tidy import (
     constants_to_initializers,
     drop_initializer_inputs,
@@ -29,9 +30,8 @@ from onnxfi.graph.tidy import (
 )
 from onnxfi.graph.wiring import SAME_WORD, Wiring, attribute, walk_nodes
 
-OPSETS = (7, 26)
-IR = 13
-"""The opsets and the newest IR version that ONNX Runtime 1.31 loads."""
+OLDEST_OPSET = 7
+"""The oldest that ONNX Runtime promises to run."""
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 RANDOM = frozenset(
@@ -64,7 +64,8 @@ def ingest(model: ModelProto, output: str | None) -> Ingested:
     """
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    _check_versions(model)
+    _check_opset(model)
+    model = loadable(model)
     declared = {v.name: v.type for v in model.graph.value_info}
     strip(model)
     drop_initializer_inputs(model)
@@ -83,21 +84,13 @@ def ingest(model: ModelProto, output: str | None) -> Ingested:
     return Ingested(model, chosen, types, generated, dropped, folded)
 
 
-def _check_versions(model: ModelProto) -> None:
-    opset = default_opset(model)
-    if opset < OPSETS[0]:
+def _check_opset(model: ModelProto) -> None:
+    opset = opset_of(model)
+    if opset < OLDEST_OPSET:
         raise ModelError(
-            f"the model is of opset {opset}, ONNX Runtime needs {OPSETS[0]} or newer: "
+            f"the model is of opset {opset}, ONNX Runtime needs {OLDEST_OPSET} or newer: "
             "bring it up with onnx.version_converter"
         )
-    if opset > OPSETS[1]:
-        raise ModelError(f"the model is of opset {opset}, ONNX Runtime loads up to {OPSETS[1]}: export it at that")
-    model.ir_version = min(model.ir_version, IR)
-
-
-def default_opset(model: ModelProto) -> int:
-    """The version of ONNX's own operators that the model asks for."""
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
 
 def choose_output(model: ModelProto, output: str | None) -> str:
@@ -139,7 +132,7 @@ def _list(names: list[str]) -> str:
 
 def refuse_nodes(model: ModelProto) -> None:
     """Raise ModelError for the first node that is control flow, random or in training mode."""
-    opset = default_opset(model)
+    opset = opset_of(model)
     constants = {t.name: t for t in model.graph.initializer}
     for node in walk_nodes(model.graph):
         where = f"node {node.name!r} ({node.op_type})"

@@ -9,9 +9,11 @@ from onnx import ModelProto, TypeProto, helper
 
 from onnxfi.errors import ModelError
 from onnxfi.graph.batchnorm import batch_norm
-from onnxfi.graph.ingest import Ingested, default_opset, elem_type, ingest
-from onnxfi.graph.layers import WORDS, Layer, Parameter, Refused, find_layers
+from onnxfi.graph.ingest import Ingested, elem_type, ingest
+from onnxfi.graph.layers import Layer, Parameter, Refused, find_layers
 from onnxfi.graph.load import read
+from onnxfi.graph.opset import opset_of
+from onnxfi.graph.parts import FLOATS, INTEGERS
 from onnxfi.graph.unshare import unshare as split_shared
 
 __all__ = ["Layer", "Network", "Parameter", "Refused", "ValueSpec"]
@@ -65,7 +67,7 @@ class Network:
         """
         loaded = read(path)
         model = loaded.model
-        opset, ir_version = default_opset(model), model.ir_version
+        opset, ir_version = opset_of(model), model.ir_version
         producer = f"{model.producer_name} {model.producer_version}".strip()
         metadata = {p.key: p.value for p in model.metadata_props}
         try:
@@ -128,7 +130,7 @@ def _input(done: Ingested) -> ValueSpec:
     kind = elem_type({value.name: value.type}, value.name) or "UNDEFINED"
     shape = _shape(value.type)
     tokens = kind in ("INT32", "INT64", "UINT32") and len(shape) < 3
-    if kind not in WORDS - {"BFLOAT16"} or len(shape) < 2 or tokens:
+    if kind not in (FLOATS | INTEGERS) - {"BFLOAT16"} or len(shape) < 2 or tokens:
         raise ModelError(f"input {value.name!r} is {kind} {_show(shape)}: that is no batch of images")
     dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return ValueSpec(value.name, str(dtype), shape)
