@@ -16,6 +16,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnxfi.errors import ModelError
+from onnxfi.graph.wiring import walk_nodes
 
 LIMIT = 2**31 - 1
 """Most bytes that one protobuf message, so one inline model, can hold."""
@@ -101,7 +102,26 @@ def _parse(path: Path, blob: bytes) -> ModelProto:
         raise ModelError(f"{path} is truncated or not an ONNX model: it names no opset")
     if not model.graph.node:
         raise ModelError(f"{path} has an empty graph: there is no node to run")
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise ModelError(f"{path} holds a name that is no UTF-8 text: the file is damaged, fetch or export it again")
     return model
+
+
+def _texts(model: ModelProto) -> Iterator[str | bytes]:
+    """The names and texts that are read here; protobuf gives bytes for one that is not UTF-8."""
+    yield from (model.producer_name, model.producer_version)
+    for entry in model.metadata_props:
+        yield from (entry.key, entry.value)
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+    yield from (tensor.name for tensor in tensors(model))
+    yield from (o.domain for o in model.opset_import)
+    for node in (*walk_nodes(graph), *(n for function in model.functions for n in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (a.name for a in node.attribute)
+        for entry in node.metadata_props:
+            yield from (entry.key, entry.value)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
