@@ -23,7 +23,7 @@ from onnxfi.engine.route import Route, node_of
 from onnxfi.engine.tail import Patch
 from onnxfi.engine.tails import CutTail, Tails
 from onnxfi.errors import EngineError
-from onnxfi.graph.chain import constant
+from onnxfi.graph.chain import Chain, constant
 from onnxfi.graph.path import Path as WeightPath
 from onnxfi.graph.path import find_path
 from onnxfi.metrics.outcome import RECORD, Criterion, top1
@@ -77,6 +77,11 @@ class Engine:
         records["fault"], records["image"] = trials["fault"], trials["image"]
         return records
 
+    def close(self) -> None:
+        """Let go of all compiled tails and heads."""
+        self._tails.clear()
+        self._heads.clear()
+
     def logits(self, trials: Array) -> Array:
         """Faulty logits (T, classes) of trials of one region, in their order."""
         return self._logits(self._prepared.routes[trials["region"][0]], trials)[1]
@@ -96,7 +101,7 @@ class Engine:
             return word_patch(self._golden[route.region.tensor], trials)
         if head is None or route.chain is None:
             raise EngineError(f"Layer {route.layer.id!r} has no head")
-        if route.head == "filter":
+        if route.head == "filter" and route.parameter:
             before = head.rows_run
             patched = filter_patch(head, route.parameter, trials)
             self._count(head.rows_run - before, head.macs)
@@ -157,10 +162,10 @@ class Engine:
         if route.head not in ("filter", "op") or route.chain is None:
             return None
         if route.layer.index not in self._heads:
-            self._heads[route.layer.index] = self._proven_head(route)
+            self._heads[route.layer.index] = self._proven_head(route, route.chain)
         return self._heads[route.layer.index]
 
-    def _proven_head(self, route: Route) -> Head | None:
+    def _proven_head(self, route: Route, chain: Chain) -> Head | None:
         p, layer = self._prepared, route.layer
         node = node_of(p.network.model, layer.node)
         paths: dict[int, WeightPath | None] = {}
@@ -171,7 +176,7 @@ class Engine:
         if weight is None or (len(node.input) > 2 and node.input[2] and bias is None):
             return None
         try:
-            return Head(p.network.model, node, layer.input, weight, bias, route.chain, route.axis, p.probe, self._golden)
+            return Head(p.network.model, node, layer.input, weight, bias, chain, route.axis, p.probe, self._golden)
         except EngineError:
             return None
 

@@ -71,9 +71,7 @@ class _PairedConv:
     ONNX Runtime picks its kernel by the number of filters in a group; with the right number the bits are the layer's.
     """
 
-    def __init__(
-        self, model: Model, node: Node, source: Array, channels: int, copies: int, bias: bool
-    ):
+    def __init__(self, model: Model, node: Node, source: Array, channels: int, copies: int, bias: bool):
         groups = int_attribute(node, "group", 1)
         rank, size = source.ndim, source[0].nbytes // groups
         self.rows = int(np.clip(_BYTES_A_RUN // max(size, 1), 2, _MOST_ROWS))
@@ -98,9 +96,7 @@ class _PairedConv:
 class _StackedDense:
     """Gemm or MatMul with every row's faulty column beside the others, `width` columns in all; row j keeps column j."""
 
-    def __init__(
-        self, model: Model, node: Node, source: Array, filters: Array, width: int, bias: bool
-    ):
+    def __init__(self, model: Model, node: Node, source: Array, filters: Array, width: int, bias: bool):
         self._transposed = int_attribute(node, "transB")
         self.rows = int(min(width, _MOST_ROWS))
         self._source = source

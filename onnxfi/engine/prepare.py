@@ -95,9 +95,7 @@ def prepare(network: Network, images: Array, regions: Sequence[Region], settings
     _check_finite(golden[network.output])
     sizes = {name: kind.shape for name, kind in found.kinds.items() if isinstance(kind, Rows)}
     sizes.update({tensor.name: tuple(tensor.dims) for tensor in network.model.graph.initializer})
-    prepared = Prepared(
-        network, light, found, routes, names, len(images), settings, macs(network.model, sizes)
-    )
+    prepared = Prepared(network, light, found, routes, names, len(images), settings, macs(network.model, sizes))
     prepared.save(folder)
     return prepared
 

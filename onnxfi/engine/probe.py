@@ -124,10 +124,11 @@ def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, 
             some = images[:2]
             first, turned, other = run(some), run(some[::-1]), run(images[:3])
         poisoned = run(_poisoned(some)) if len(some) > 1 else None
-    kinds = {
-        name: _kind(first[name], turned[name], other and other[name], poisoned and poisoned[name], len(some))
-        for name in first
-    }
+    kinds = {}
+    for name, value in first.items():
+        longer = None if other is None else other[name]
+        spoilt = None if poisoned is None else poisoned[name]
+        kinds[name] = _kind(value, turned[name], longer, spoilt, len(some))
     return Probe(kinds, batch)
 
 

@@ -131,4 +131,5 @@ def _aligned(other: Rows, rows: Rows) -> bool:
 
 def node_of(model: Model, name: str) -> Node:
     """The node called `name`."""
-    return next(node for node in model.graph.node if node.name == name)
+    found: Node = next(node for node in model.graph.node if node.name == name)
+    return found

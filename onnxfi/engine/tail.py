@@ -146,6 +146,7 @@ def equal_words(a: Array, b: Array) -> Array:
 
 def concatenated(patches: Sequence[Patch]) -> Patch:
     """Patches of one kind, one after the other."""
+
     def joined(name: str) -> Array | None:
         parts = [getattr(patch, name) for patch in patches]
         return None if parts[0] is None else np.concatenate(parts)

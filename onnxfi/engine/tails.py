@@ -50,7 +50,7 @@ class CutTail:
         return np.asarray(self._golden[image])
 
     def check(self, exact: bool, wanted: Array, cut: str) -> None:
-        """Null faults: with nothing changed, an exact tail gives the golden bits and a fast one nearly the golden logits.
+        """Null faults: with nothing changed, an exact tail gives the golden bits and a fast one comes near them.
 
         Raises EngineError where it does not: no trial through this tail could be trusted.
         """
@@ -81,6 +81,10 @@ class Tails:
             self._forget(key)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._kept.clear()
 
     def _forget(self, newest: tuple[str, bool]) -> None:
         while sum(tail.bytes for tail in self._kept.values()) > self._prepared.settings.memory and len(self._kept) > 1:

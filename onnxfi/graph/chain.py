@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
@@ -126,7 +128,7 @@ def _old_broadcast(node: onnx.NodeProto) -> bool:
     return any(attribute.name in ("broadcast", "axis") for attribute in node.attribute)
 
 
-def constant(model: onnx.ModelProto, name: str) -> numpy_helper.np.ndarray:
+def constant(model: onnx.ModelProto, name: str) -> np.ndarray[Any, Any]:
     """The value of the initializer `name`."""
     for tensor in model.graph.initializer:
         if tensor.name == name:

@@ -103,7 +103,7 @@ def chain_model(chain: Chain, layout: Layout, rest: int, like: onnx.ModelProto) 
     `rest` is the number of axes after the channel. Per-channel constants are inputs `parameter_i`, (R,) for
     BatchNormalization and (1, R, 1, ...) elsewhere; fixed constants stay inside.
     """
-    whole = (1, "R", *(f"s{a}" for a in range(rest)))
+    whole: tuple[int | str, ...] = (1, "R", *(f"s{a}" for a in range(rest)))
     inputs, nodes, fixed = [_info("channel", layout.elem_type, whole)], [], []
     constants = {tensor.name: tensor for tensor in like.graph.initializer}
     counts, current = {"golden": 0, "parameter": 0}, "channel"
@@ -118,7 +118,9 @@ def chain_model(chain: Chain, layout: Layout, rest: int, like: onnx.ModelProto) 
             name = f"{operand.kind}_{counts[operand.kind]}"
             counts[operand.kind] += 1
             node.input[operand.slot] = name
-            narrow = ("R",) if node.op_type == "BatchNormalization" else (1, "R", *(1,) * rest)
+            narrow: tuple[int | str, ...] = (1, "R", *(1,) * rest)
+            if node.op_type == "BatchNormalization":
+                narrow = ("R",)
             inputs.append(_info(name, layout.elem_type, whole if operand.kind == "golden" else narrow))
         del node.output[1:]
         node.output[0] = current = "end" if i == len(chain.links) - 1 else f"link_{i}"

@@ -22,7 +22,7 @@ _SAME_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 @dataclass(frozen=True)
 class Path:
-    """The way of one initializer to its op: `stored` is the fault-free tensor in the file, `weight` what the op reads."""
+    """The way of one initializer to its op. `stored`: the fault-free tensor in the file; `weight`: what the op reads."""
 
     nodes: tuple[onnx.NodeProto, ...]
     shapes: tuple[tuple[int, ...], ...]  # stored shape first, then after each node
