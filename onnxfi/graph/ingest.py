@@ -89,7 +89,7 @@ def _check_opset(model: ModelProto) -> None:
     if opset < OLDEST_OPSET:
         raise ModelError(
             f"the model is of opset {opset}, ONNX Runtime needs {OLDEST_OPSET} or newer: "
-            "bring it up with onnx.version_converter"
+            "bring it up with onnx.version_converter."
         )
 
 
@@ -100,13 +100,13 @@ def choose_output(model: ModelProto, output: str | None) -> str:
     outputs = [v.name for v in graph.output]
     if output is None:
         if not outputs:
-            raise ModelError("the model has no output: name the tensor of the logits with --output")
+            raise ModelError("the model has no output: name the tensor of the logits with --output.")
         if len(outputs) > 1:
-            raise ModelError(f"the model has several outputs ({_list(outputs)}): choose the logits with --output NAME")
+            raise ModelError(f"the model has several outputs ({_list(outputs)}): choose the logits with --output NAME.")
         output = outputs[0]
     if output not in made:
         known = outputs if outputs else sorted(made)[:10]
-        raise ModelError(f"no node writes a tensor {output!r} for --output: the model's outputs are {_list(known)}")
+        raise ModelError(f"no node writes a tensor {output!r} for --output: the model's outputs are {_list(known)}.")
     _refuse_picked(model, output)
     return output
 
@@ -119,7 +119,7 @@ def _refuse_picked(model: ModelProto, output: str) -> None:
         if node.op_type in PICKS and not (node.op_type == "TopK" and tensor == node.output[0]):
             raise ModelError(
                 f"output {output!r} is the index that node {node.name!r} ({node.op_type}) picked, not logits: "
-                f"take --output {node.input[0]!r}"
+                f"take --output {node.input[0]!r}."
             )
         if node.op_type not in SAME_WORD | {"Cast", "Gather", "Slice", "Add"}:
             return
@@ -137,9 +137,9 @@ def refuse_nodes(model: ModelProto) -> None:
     for node in walk_nodes(model.graph):
         where = f"node {node.name!r} ({node.op_type})"
         if node.op_type in CONTROL_FLOW or any(a.HasField("g") or a.graphs for a in node.attribute):
-            raise ModelError(f"{where} is control flow, which cannot be treated: export the model without it")
+            raise ModelError(f"{where} is control flow, which cannot be treated: export the model without it.")
         if node.op_type in RANDOM:
-            raise ModelError(f"{where} draws random numbers, so no two runs agree: export the model for inference")
+            raise ModelError(f"{where} draws random numbers, so no two runs agree: export the model for inference.")
         outputs = [o for o in node.output if o]
         training = node.op_type == "BatchNormalization" and (
             attribute(node, "training_mode", 0) == 1 or (opset < 14 and len(outputs) > 1)
@@ -148,7 +148,7 @@ def refuse_nodes(model: ModelProto) -> None:
             flag = constants.get(node.input[2])
             training = flag is None or bool(onnx.numpy_helper.to_array(flag).any())
         if training:
-            raise ModelError(f"{where} is in training mode: export the model in evaluation mode (model.eval())")
+            raise ModelError(f"{where} is in training mode: export the model in evaluation mode (model.eval()).")
 
 
 def _refuse_types(model: ModelProto, types: dict[str, TypeProto]) -> None:
@@ -157,7 +157,7 @@ def _refuse_types(model: ModelProto, types: dict[str, TypeProto]) -> None:
         if any(o not in constant and elem_type(types, o) == "BFLOAT16" for o in node.output):
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}) computes in bfloat16, which ONNX Runtime cannot do everywhere: "
-                "store the weights as bfloat16 behind a Cast and compute in float32"
+                "store the weights as bfloat16 behind a Cast and compute in float32."
             )
 
 

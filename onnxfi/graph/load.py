@@ -69,24 +69,27 @@ def read(path: str | Path) -> Loaded:
 
 
 def _bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder: give the .onnx file itself")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file" if not path.exists() else f"{path} is not a regular file")
     try:
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder: give the .onnx file itself.")
+        if not path.is_file():
+            what = "is not a regular file" if path.exists() else "does not exist"
+            raise ModelError(f"{path} {what}: give the path of an .onnx file.")
         size = path.stat().st_size
         if size > LIMIT:
-            raise ModelError(f"{path} is {size / 2**30:.1f} GiB: models over 2 GiB cannot be treated")
+            raise ModelError(
+                f"{path} is {size / 2**30:.1f} GiB: models over 2 GiB cannot be treated, give a smaller one."
+            )
         blob = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{path} cannot be read ({error.strerror}): mend that and try again.") from error
     if not blob:
-        raise ModelError(f"{path} is empty: fetch or export it again")
+        raise ModelError(f"{path} is empty: fetch or export it again.")
     for offset, magic, sentence in _NOT_ONNX:
         if blob[offset : offset + len(magic)] == magic:
-            raise ModelError(f"{path} {sentence}")
+            raise ModelError(f"{path} {sentence}.")
     if blob.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise ModelError(f"{path} is a web page, not the model: the download went wrong")
+        raise ModelError(f"{path} is a web page, not the model: the download went wrong, fetch it again.")
     return blob
 
 
@@ -95,15 +98,17 @@ def _parse(path: Path, blob: bytes) -> ModelProto:
     try:
         model.ParseFromString(blob)
     except Exception as error:  # protobuf's DecodeError, of a package that has no types
-        raise ModelError(f"{path} is not an ONNX model, or is truncated ({len(blob)} bytes)") from error
+        raise ModelError(
+            f"{path} is not an ONNX model, or is truncated ({len(blob)} bytes): fetch or export it again."
+        ) from error
     if not model.HasField("graph") or not model.ir_version:
-        raise ModelError(f"{path} is not an ONNX model: it holds no graph")
+        raise ModelError(f"{path} is not an ONNX model: it holds no graph, give an .onnx file.")
     if not model.opset_import:
-        raise ModelError(f"{path} is truncated or not an ONNX model: it names no opset")
+        raise ModelError(f"{path} is truncated or not an ONNX model: it names no opset, fetch or export it again.")
     if not model.graph.node:
-        raise ModelError(f"{path} has an empty graph: there is no node to run")
+        raise ModelError(f"{path} has an empty graph: there is no node to run, export it again.")
     if any(isinstance(text, bytes) for text in _texts(model)):
-        raise ModelError(f"{path} holds a name that is no UTF-8 text: the file is damaged, fetch or export it again")
+        raise ModelError(f"{path} holds a name that is no UTF-8 text: the file is damaged, fetch or export it again.")
     return model
 
 
@@ -166,14 +171,18 @@ def _stored_bytes(path: Path, tensor: TensorProto) -> int:
     count = 1
     for dim in tensor.dims:
         if dim < 0:
-            raise ModelError(f"{path}: tensor {tensor.name!r} has a negative dimension {dim}")
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} has a negative dimension {dim}: fetch or export it again."
+            )
         count *= dim
     if name in _PACKED:
         return -(-count // _PACKED[name])
     try:
         return count * int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: tensor {tensor.name!r} is of {name}, which onnxfi does not know") from error
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} is of {name}, which onnxfi does not know: export it with another type."
+        ) from error
 
 
 def _check_size(path: Path, tensor: TensorProto) -> None:
@@ -183,7 +192,7 @@ def _check_size(path: Path, tensor: TensorProto) -> None:
     if len(tensor.raw_data) != need:
         raise ModelError(
             f"{path}: tensor {tensor.name!r} of shape {list(tensor.dims)} holds {len(tensor.raw_data)} bytes "
-            f"where it needs {need}"
+            f"where it needs {need}: fetch or export it again."
         )
 
 
@@ -192,7 +201,10 @@ def _inline_external(path: Path, model: ModelProto) -> dict[str, Path]:
     external = [t for t in tensors(model) if t.data_location == TensorProto.EXTERNAL]
     total = sum(_stored_bytes(path, t) for t in external)
     if total > LIMIT:
-        raise ModelError(f"{path} has {total / 2**30:.1f} GiB of external data: models over 2 GiB cannot be treated")
+        raise ModelError(
+            f"{path} has {total / 2**30:.1f} GiB of external data: models over 2 GiB cannot be treated, "
+            "give a smaller one."
+        )
     files: dict[str, Path] = {}
     for tensor in external:
         entry = {e.key: e.value for e in tensor.external_data}
@@ -201,7 +213,7 @@ def _inline_external(path: Path, model: ModelProto) -> dict[str, Path]:
             files[location] = _inside(path, tensor.name, location)
         raw = _slice(path, tensor, files[location], entry)
         tensor.raw_data = raw
-        tensor.data_location = TensorProto.DEFAULT
+        tensor.ClearField("data_location")
         del tensor.external_data[:]
     return files
 
@@ -211,16 +223,16 @@ def _inside(path: Path, tensor: str, location: str) -> Path:
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     where = f"{path}: the external data of {tensor!r}, {location!r},"
     if not location or "\0" in location:
-        raise ModelError(f"{where} is no file name")
+        raise ModelError(f"{where} is no file name: save the model again.")
     if posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts):
-        raise ModelError(f"{where} leaves the model's folder: put the data file beside the model and save it again")
+        raise ModelError(f"{where} leaves the model's folder: put the data file beside the model and save it again.")
     file = path.parent / location
     if not file.exists():
-        raise ModelError(f"{where} is missing: it belongs in {path.parent}")
+        raise ModelError(f"{where} is missing: fetch it too, it belongs in {path.parent}.")
     if not file.resolve().is_relative_to(path.parent.resolve()):
-        raise ModelError(f"{where} leaves the model's folder through a link: put the data file itself there")
+        raise ModelError(f"{where} leaves the model's folder through a link: put the data file itself there.")
     if not file.is_file():
-        raise ModelError(f"{where} is not a regular file")
+        raise ModelError(f"{where} is not a regular file: put the data file itself there.")
     return file
 
 
@@ -231,18 +243,20 @@ def _slice(path: Path, tensor: TensorProto, file: Path, entry: dict[str, str]) -
         offset = int(entry.get("offset") or 0)
         length = int(entry.get("length") or need)
     except ValueError as error:
-        raise ModelError(f"{where} has an offset or length that is no number") from error
+        raise ModelError(f"{where} has an offset or length that is no number: save the model again.") from error
     if offset < 0 or length != need:
-        raise ModelError(f"{where} declares {length} bytes at {offset} where its shape needs {need}")
+        raise ModelError(
+            f"{where} declares {length} bytes at {offset} where its shape needs {need}: save the model again."
+        )
     try:
         size = file.stat().st_size
         if offset + need > size:
-            raise ModelError(f"{where} needs bytes up to {offset + need}, the file ends at {size}: fetch it again")
+            raise ModelError(f"{where} needs bytes up to {offset + need}, the file ends at {size}: fetch it again.")
         with file.open("rb") as handle:
             handle.seek(offset)
             return handle.read(need)
     except OSError as error:
-        raise ModelError(f"{where} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{where} cannot be read ({error.strerror}): mend that and try again.") from error
 
 
 def _check(model: ModelProto) -> tuple[str, ...]:

@@ -119,19 +119,27 @@ def _input(done: Ingested) -> ValueSpec:
     inputs = list(done.model.graph.input)
     names = ", ".join(repr(v.name) for v in inputs)
     if not inputs:
-        raise ModelError("the graph has no input that its output depends on: there is nowhere to put an image")
+        raise ModelError(
+            "the graph has no input that its output depends on: there is nowhere to put an image, "
+            "choose another --output."
+        )
     if len(inputs) > 1:
         raise ModelError(
-            f"the model has {len(inputs)} inputs without a default ({names}): only one, images, can be fed"
+            f"the model has {len(inputs)} inputs without a default ({names}): "
+            "only one, images, can be fed, export the others as constants."
         )
     value = inputs[0]
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        raise ModelError(f"input {value.name!r} is no tensor of a declared shape: images cannot be fitted to it")
+        raise ModelError(
+            f"input {value.name!r} is no tensor of a declared shape: images cannot be fitted to it, export it with one."
+        )
     kind = elem_type({value.name: value.type}, value.name) or "UNDEFINED"
     shape = _shape(value.type)
     tokens = kind in ("INT32", "INT64", "UINT32") and len(shape) < 3
     if kind not in (FLOATS | INTEGERS) - {"BFLOAT16"} or len(shape) < 2 or tokens:
-        raise ModelError(f"input {value.name!r} is {kind} {_show(shape)}: that is no batch of images")
+        raise ModelError(
+            f"input {value.name!r} is {kind} {_show(shape)}: that is no batch of images, give an image classifier."
+        )
     dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return ValueSpec(value.name, str(dtype), shape)
 

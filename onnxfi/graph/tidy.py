@@ -117,7 +117,10 @@ def sort_nodes(model: ModelProto) -> None:
     for i, node in enumerate(graph.node):
         for output in node.output:
             if output and (output in writer or output in known):
-                raise ModelError(f"tensor {output!r} is written twice, the second time by node {node.name!r}")
+                raise ModelError(
+                    f"tensor {output!r} is written twice, the second time by node {node.name!r}: "
+                    "export the model again."
+                )
             if output:
                 writer[output] = i
     waits: list[set[int]] = []
@@ -125,7 +128,9 @@ def sort_nodes(model: ModelProto) -> None:
     for i, node in enumerate(graph.node):
         for name in node.input:
             if name and name not in known and name not in writer:
-                raise ModelError(f"node {node.name!r} ({node.op_type}) reads {name!r}, which nothing writes")
+                raise ModelError(
+                    f"node {node.name!r} ({node.op_type}) reads {name!r}, which nothing writes: export the model again."
+                )
         before = {writer[name] for name in node.input if name in writer}
         waits.append(before)
         for j in before:
@@ -142,7 +147,9 @@ def sort_nodes(model: ModelProto) -> None:
                 heapq.heappush(ready, j)
     if len(order) < len(graph.node):
         stuck = next(n for n, before in zip(graph.node, waits, strict=True) if before)
-        raise ModelError(f"the graph has a cycle through node {stuck.name!r} ({stuck.op_type})")
+        raise ModelError(
+            f"the graph has a cycle through node {stuck.name!r} ({stuck.op_type}): export the model again."
+        )
     if order != sorted(order):
         set_nodes(graph, [graph.node[i] for i in order])
 
