@@ -1,8 +1,10 @@
-"""Which channel of a layer a stored number belongs to."""
+"""Which channel of a layer a stored number belongs to, as arithmetic on its flat index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,52 +16,81 @@ from onnxfi.graph.network import Network
 from onnxfi.graph.path import find_path
 from onnxfi.graph.wiring import Wiring, attribute
 
-Indices = NDArray[np.int64]
-
 _SAME_AXES = frozenset({"Identity", "Dropout", "DequantizeLinear"})
 _SPATIAL = frozenset({"Conv", "ConvTranspose", "ConvInteger", "FusedConv", "QLinearConv"})
 
 
-def channels_of(network: Network, layer: Layer, parameter: Parameter) -> tuple[int, Callable[[Indices], Indices]]:
-    """The number of output channels that `parameter` serves, and the channel of each flat index (T,) into it.
+@dataclass(frozen=True)
+class Channels:
+    """The channel of flat index i is the sum of (i // stride % size) * factor over `terms`; there are `count`."""
 
-    A parameter with no weight's shape (a bias, a scale) has one number a channel.
+    count: int = 1
+    terms: tuple[tuple[int, int, int], ...] = ()
+
+    def of(self, index: NDArray[Any]) -> NDArray[np.int64]:
+        """Channels, int64 (T,), of flat indices (T,)."""
+        place = np.asarray(index).astype(np.int64)
+        channel = np.zeros_like(place)
+        for stride, size, factor in self.terms:
+            channel += place // stride % size * factor
+        return channel
+
+    @classmethod
+    def along(cls, shape: Sequence[int], axis: int) -> Channels:
+        """Channels along one axis of a tensor of this shape; one channel where it has no such axis."""
+        if not -len(shape) <= axis < len(shape):
+            return cls()
+        axis %= len(shape)
+        return cls(shape[axis], ((math.prod(shape[axis + 1 :]), shape[axis], 1),))
+
+
+def parameter_channels(network: Network, layer: Layer, parameter: Parameter) -> Channels:
+    """The output channels that the stored numbers of `parameter` serve.
+
+    What is no weight (a bias, a scale) has one number a channel. One channel for all where a weight is computed from
+    its stored form by more than moving words.
     """
-    elements = max(1, parameter.elements)
     if parameter.role != "weight" or parameter.node != layer.node or len(parameter.shape) < 2:
-        return elements, lambda index: index
-    node = Wiring(network.model.graph).node[layer.node]
+        return Channels.along((parameter.elements,), 0)
     path = find_path(network.model, parameter.tensor, parameter.path)
     if path is None:
-        return parameter.shape[0], lambda index: index // (elements // parameter.shape[0])
-    words = np.zeros(1, path.weight.dtype)
-    shape = path.weight.shape
-
-    def channel(index: Indices) -> Indices:
-        seen, _ = path.follow(index, np.broadcast_to(words, index.shape))
-        return _output_channel(node, parameter.slot, np.unravel_index(seen, shape), shape)
-
-    groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
-    return shape[_axis(node, parameter.slot, len(shape))] * groups, channel
+        return Channels()
+    node = Wiring(network.model.graph).node[layer.node]
+    found = _of_weight(node, parameter.slot, path.shapes[-1])
+    for step, before, after in reversed(list(zip(path.nodes, path.shapes, path.shapes[1:], strict=False))):
+        if step.op_type == "Transpose":
+            found = _before_transpose(found, _order(step, len(before)), before, after)
+    return found
 
 
-def _output_channel(node: NodeProto, slot: int, where: tuple[Any, ...], shape: tuple[int, ...]) -> Indices:
-    own: Indices = where[_axis(node, slot, len(shape))].astype(np.int64)
-    if node.op_type != "ConvTranspose":
-        return own
-    group = where[0] // (shape[0] // attribute(node, "group", 1))
-    return np.asarray(group * shape[1] + own, np.int64)
-
-
-def _axis(node: NodeProto, slot: int, rank: int) -> int:
-    """The axis of the weight, as the op reads it, that runs over output channels (in a group, of a ConvTranspose)."""
+def _of_weight(node: NodeProto, slot: int, shape: tuple[int, ...]) -> Channels:
+    """Output channels of the weight as the op reads it."""
     if node.op_type == "ConvTranspose":
-        return 1
+        groups = attribute(node, "group", 1)
+        within = math.prod(shape[1:])
+        outer = (within * (shape[0] // groups), groups, shape[1])
+        return Channels(shape[1] * groups, (outer, (within // shape[1], shape[1], 1)))
     if node.op_type in _SPATIAL:
-        return 0
-    if slot == 0:
-        return rank - 1 if attribute(node, "transA", 0) else rank - 2
-    return rank - 2 if attribute(node, "transB", 0) else rank - 1
+        return Channels.along(shape, 0)
+    turned = attribute(node, "transA" if slot == 0 else "transB", 0)
+    return Channels.along(shape, -1 if bool(turned) == (slot == 0) else -2)
+
+
+def _order(node: NodeProto, rank: int) -> tuple[int, ...]:
+    return next((tuple(a.ints) for a in node.attribute if a.name == "perm"), tuple(reversed(range(rank))))
+
+
+def _before_transpose(
+    channels: Channels, order: Sequence[int], before: Sequence[int], after: Sequence[int]
+) -> Channels:
+    """The same channels, on the index before a transpose; one channel where they are no axis of it."""
+    if len(channels.terms) != 1:
+        return Channels()
+    stride, size, _ = channels.terms[0]
+    for axis in range(len(after)):
+        if (math.prod(after[axis + 1 :]), after[axis]) == (stride, size):
+            return Channels.along(before, order[axis])
+    return Channels()
 
 
 def activation_axis(network: Network, layer: Layer, tensor: str) -> int:

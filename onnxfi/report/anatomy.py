@@ -4,8 +4,8 @@ The object is that of `onnxfi.graph.describe.describe`, and more:
 
     layers[].weight_shape      as stored; null without weights
     layers[].output_shape      of one image, the batch left out; null where it cannot be told
-    activations                {input, output, mac}: {sites, faults, skipped} for each kind of activation site; null where
-                               the model leaves a size of its input free, because shapes are found by running it
+    activations                {input, output, mac}: {sites, faults, skipped} for each kind of activation site, of one
+                               image
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from onnxfi.engine.prepare import look
+from onnxfi.engine.probe import Probe, Rows
+from onnxfi.errors import FaultError
+from onnxfi.graph.describe import describe
+from onnxfi.graph.network import Network
 from onnxfi.report.tables import plain, table
+from onnxfi.study.settings import ActivationKind, Target
+from onnxfi.study.targets import find_targets
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,29 @@ class Anatomy:
     def to_json(self) -> str:
         """The object as text."""
         return json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def dissect(model: Path | str, output: str | None = None, unshare: bool = False) -> Anatomy:
+    """Read and run the model, on noise, to see what it holds. Raises ModelError, EngineError."""
+    network = Network.load(model, output=output, unshare=unshare)
+    facts = describe(network)
+    network, probe = look(network)
+    for layer, entry in zip(network.layers, facts["layers"], strict=True):
+        kind = probe.kinds.get(layer.output)
+        entry["weight_shape"] = list(layer.weight.shape) if layer.weight else None
+        entry["output_shape"] = list(kind.shape) if isinstance(kind, Rows) else None
+    kinds: tuple[ActivationKind, ...] = ("input", "output", "mac")
+    facts["activations"] = {kind: _population(network, probe, kind) for kind in kinds}
+    return Anatomy(facts)
+
+
+def _population(network: Network, probe: Probe, kind: ActivationKind) -> dict[str, Any]:
+    try:
+        targets = find_targets(network, probe, Target(kind="activations", activation=kind))
+    except FaultError as error:
+        return {"sites": 0, "faults": 0, "skipped": [str(error)]}
+    sites = sum(region.sites for region in targets.space.regions)
+    return {"sites": sites, "faults": targets.space.size, "skipped": list(targets.skipped)}
 
 
 def blocks(anatomy: Anatomy) -> Iterator[RenderableType]:

@@ -47,6 +47,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from onnxfi.metrics.estimate import Estimate
+from onnxfi.study.accuracy import Accuracy
 
 FORMAT = 1
 
@@ -82,15 +83,6 @@ class Outcomes:
     non_critical: Estimate
     critical: Estimate
     non_finite: Estimate
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Fault-free, as fractions."""
-
-    top1: float
-    top5: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -167,7 +159,7 @@ class Summary:
             "trials_per_second": self.trials_per_second,
             "provider": self.provider,
             "seed": self.seed,
-            "golden_accuracy": asdict(self.golden_accuracy) if self.golden_accuracy else None,
+            "golden_accuracy": _accuracy(self.golden_accuracy),
             "warnings": list(self.warnings),
             "settings": self.settings,
             "versions": self.versions,
@@ -193,3 +185,7 @@ def _layer(row: LayerRates) -> dict[str, Any]:
         "activations": activations,
         "total": _rate(row.total),
     }
+
+
+def _accuracy(accuracy: Accuracy | None) -> dict[str, float] | None:
+    return {"top1": accuracy.top1, "top5": accuracy.top5, "images": accuracy.images} if accuracy else None

@@ -67,8 +67,8 @@ def _recorded(metadata: Mapping[str, str], model: str) -> Preprocessing | None:
                 numbers[key] = tuple(float(part) for part in metadata[key].split(","))
             except ValueError as error:
                 raise DataError(
-                    f"{model} has metadata {key} {metadata[key]!r}, not a list of numbers; correct it, or give --scale, "
-                    "--mean and --std."
+                    f"{model} has metadata {key} {metadata[key]!r}, not a list of numbers; correct it, or give "
+                    "--scale, --mean and --std."
                 ) from error
     if not numbers:
         return None

@@ -1,0 +1,35 @@
+"""onnxfi: where a trained network, as an ONNX file, is vulnerable to bit flips, and how sure that is.
+
+    analyze   inject faults until every rate is known to the precision asked for
+    show      what a model holds, and what of it can be injected
+    inject    write a model with faults in it
+    merge     join the shards of a study
+
+Importing this is light; the heavy libraries come with the first call.
+"""
+
+from onnxfi.api import Run, analyze, inject, merge, show
+from onnxfi.errors import DataError, EngineError, FaultError, ModelError, OnnxfiError, ProviderError, StudyError
+from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Data",
+    "DataError",
+    "EngineError",
+    "FaultError",
+    "Machine",
+    "ModelError",
+    "OnnxfiError",
+    "Plan",
+    "Precision",
+    "ProviderError",
+    "Run",
+    "StudyError",
+    "Target",
+    "analyze",
+    "inject",
+    "merge",
+    "show",
+]

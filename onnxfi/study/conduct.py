@@ -1,0 +1,116 @@
+"""Running a study in its folder, to the end or to ^C, with a listener that is told how far it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onnxfi.engine.engine import Engine
+from onnxfi.metrics.estimate import Estimate
+from onnxfi.study import place
+from onnxfi.study.accuracy import accuracy
+from onnxfi.study.assembly import Assembly
+from onnxfi.study.bench import Context
+from onnxfi.study.campaign import Progress, campaign
+from onnxfi.study.finding import Finding, find
+from onnxfi.study.journal import Journal
+from onnxfi.study.result import Cost
+from onnxfi.study.settings import Machine, Precision
+from onnxfi.study.source import Elsewhere, Here, prepared, sweep, workshop
+from onnxfi.study.workers import Runner, dask, processes, serial
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at work.
+
+    mvf     of each target, so far
+    widest  half-width of the LVF that is known least, so far
+    goal    the precision to reach; None under a fixed plan
+    """
+
+    folder: Path
+    progress: Progress
+    mvf: Mapping[str, Estimate]
+    widest: float
+    goal: Precision | None
+
+
+Listener = Callable[[Snapshot], None]
+
+
+def worker_count(machine: Machine) -> int:
+    """Processes that run trials on this machine: as asked, or one a core that this process may use."""
+    if machine.workers is not None:
+        return machine.workers
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener | None = None) -> Finding:
+    """Run the study in `folder`, or what its journal lacks of it, and recompute what it found.
+
+    Raises StudyError and EngineError; KeyboardInterrupt passes through. The journal then holds what was done, and the
+    same call goes on.
+    """
+    started = time.monotonic()
+    asked, question = assembly.asked, assembly.question
+    place.claim(folder, assembly.identity)
+    with workshop(folder) as work:
+        engine = prepared(assembly.network, assembly.dataset.images, question.space.regions, assembly.engine, work)
+        about = {**assembly.about, "golden_accuracy": _accuracy(assembly, engine), "settings": asked.to_dict()}
+        with Journal.open(folder, assembly.identity, about) as journal:
+            sweep(folder, work)
+            images = len(assembly.dataset)
+            spent = Cost(images, float(images), time.monotonic() - started)
+            with _runner(assembly, engine, work, workers) as runner:
+                for progress in campaign(
+                    question,
+                    assembly.scheme.propose,
+                    journal,
+                    runner,
+                    asked.precision.confidence,
+                    asked.plan.shard,
+                    spent,
+                ):
+                    if listener is not None:
+                        listener(_snapshot(assembly, folder, progress))
+            return find(journal, assembly.targets, assembly.scheme, images, asked.precision.confidence)
+
+
+def _runner(assembly: Assembly, engine: Engine, work: Path, workers: int) -> AbstractContextManager[Runner]:
+    """Where the units run: a Dask cluster, processes of this machine, or this process."""
+    machine = assembly.asked.machine
+    key, question = assembly.identity.id, assembly.question
+    if machine.scheduler is not None:
+        images = assembly.dataset.images
+        source = Elsewhere(assembly.network, images, question.space.regions, assembly.engine, engine.golden_class)
+        return dask(machine.scheduler, Context(key, question, source))
+    context = Context(key, question, Here(work))
+    return serial(context) if workers == 1 else processes(context, workers)
+
+
+def _accuracy(assembly: Assembly, engine: Engine) -> dict[str, float] | None:
+    labels = assembly.dataset.labels
+    return None if labels is None else asdict(accuracy(engine.golden_logits, labels))
+
+
+def _snapshot(assembly: Assembly, folder: Path, progress: Progress) -> Snapshot:
+    factors, rates = assembly.scheme.factors, progress.rates
+    mvf = {target: rates.estimate(factors.mvf(target)) for target in factors.targets}
+    layers = [
+        rates.estimate(factors.lvf(target, layer)) for target in factors.targets for layer in factors.own_layers(target)
+    ]
+    asked = assembly.asked
+    return Snapshot(
+        folder,
+        progress,
+        {target: estimate for target, estimate in mvf.items() if estimate is not None},
+        max((estimate.half_width for estimate in layers if estimate is not None), default=1.0),
+        asked.precision if asked.plan.kind == "adaptive" else None,
+    )
