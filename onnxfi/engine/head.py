@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxfi.engine.golden import Golden
 from onnxfi.engine.probe import ELEM_TYPES, Probe
-from onnxfi.engine.session import Session
+from onnxfi.engine.session import STEP, Session
 from onnxfi.engine.tail import Patch, equal_words
 from onnxfi.errors import EngineError
 from onnxfi.graph.chain import Chain, constant
@@ -111,7 +111,8 @@ class _StackedDense:
         flat = picked.reshape(-1, picked.shape[-1])
         self._columns[: self.rows] = channels.filters
         weight = self._columns if self._transposed else np.ascontiguousarray(self._columns.T)
-        feeds = {"i0": np.concatenate([flat, flat]) if len(flat) < 2 else flat, "i1": weight}
+        filled = np.resize(flat, (-(-len(flat) // STEP) * STEP, flat.shape[1]))
+        feeds = {"i0": filled, "i1": weight}
         if channels.bias is not None:
             feeds["i2"] = np.resize(channels.bias, self._width)
         out = self._session.run(feeds)[0][: len(flat)].reshape(*picked.shape[:-1], self._width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from onnxfi.engine.golden import Golden
 from onnxfi.engine.probe import Mixed, Probe, Rows, probe
 from onnxfi.engine.route import Route, find_route, golden_tensors
-from onnxfi.engine.session import Session
+from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.batch import free_batch
@@ -61,7 +61,7 @@ class Prepared:
 def look(network: Network, images: Array | None = None) -> tuple[Network, Probe]:
     """How every tensor of `network` is made of images, and the network with its batch freed where that is proven safe.
 
-    `images` (n, *shape), at least three, as the model takes them; random ones by default.
+    `images` (n, *shape) as the model takes them; random ones by default.
     """
     if images is None:
         images = _random_images(network)
@@ -107,14 +107,13 @@ def _probe(network: Network, images: Array, batch: int | None) -> Probe:
 
 
 def _distinct(images: Array) -> Array:
-    """At least three images: what there is, repeated and slightly changed where it is too little."""
-    if len(images) >= 3:
-        return images
-    return np.concatenate([images, images[::-1, ..., ::-1], images[..., ::-1]])[:3]
+    """At least 2 * STEP images: what there is, rolled along its last axis where it is too little."""
+    rolled = [np.roll(images, shift, axis=-1) for shift in range(-(-2 * STEP // len(images)))]
+    return np.concatenate(rolled) if len(rolled) > 1 else images
 
 
 def _random_images(network: Network) -> Array:
-    shape = [3, *(d or 32 for d in network.input.shape[1:])]
+    shape = [2 * STEP, *(d or 32 for d in network.input.shape[1:])]
     dtype = np.dtype(network.input.dtype)
     rng = np.random.default_rng(0)
     if np.issubdtype(dtype, np.integer):
@@ -125,7 +124,7 @@ def _random_images(network: Network) -> Array:
 def _same_answers(network: Network, freed: Model, images: Array) -> bool:
     """Whether the freed model gives the same bits, whatever the batch, as the model at its own batch."""
     batch = network.fixed_batch or 1
-    some = _distinct(images)[np.arange(2 * batch + 1) % len(_distinct(images))]
+    some = _distinct(images)[np.arange(2 * batch) % len(_distinct(images))]
     name, output = network.input.name, [network.output]
     own = Session(network.model.SerializeToString(), what=f"{network.path}")
     try:
@@ -138,8 +137,6 @@ def _same_answers(network: Network, freed: Model, images: Array) -> bool:
 
 
 def _with_model(network: Network, model: Model) -> Network:
-    from dataclasses import replace
-
     return replace(network, model=model, fixed_batch=None)
 
 
@@ -151,7 +148,7 @@ def _saved(model: Model, names: Sequence[str], network: Network, folder: Path) -
 
 def _chunk(found: Probe, names: Sequence[str]) -> int:
     each = sum(found.rows(name).size * np.dtype(found.rows(name).dtype).itemsize for name in names)
-    return int(np.clip(_GOLDEN_BYTES // max(each, 1), 2, 64))
+    return max(1, int(np.clip(_GOLDEN_BYTES // max(each, 1), 0, 64)) // STEP) * STEP
 
 
 def _check_finite(logits: Array) -> None:

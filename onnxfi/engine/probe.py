@@ -1,6 +1,6 @@
 """How each tensor of a model is made of images: found by running it, not by reading shapes.
 
-Two images at a time, turned round, and three at a time: a tensor splits into rows if its rows turn round with the
+A few images at a time, turned round, and twice as many: a tensor splits into rows if its rows turn round with the
 images and do not change with their number. What does not split is named; it matters only where a cut needs it.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxfi.engine.session import Session
+from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
 from onnxfi.graph.cut import ValueType
 from onnxfi.graph.fault_node import Layout
@@ -109,7 +109,7 @@ ELEM_TYPES = {
 def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None) -> Probe:
     """Run the whole model (every one of `tensors` an output) on a few images and see how each tensor is made.
 
-    `images`: (n, *shape), at least three different ones where the batch is free, else at least `batch`.
+    `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`.
     """
 
     def run(rows: Array) -> dict[str, Array]:
@@ -121,8 +121,8 @@ def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, 
             some = images[np.arange(batch) % len(images)]
             first, turned, other = run(some), run(np.roll(some, 1, axis=0)), None
         else:
-            some = images[:2]
-            first, turned, other = run(some), run(some[::-1]), run(images[:3])
+            some = images[:STEP]
+            first, turned, other = run(some), run(np.roll(some, 1, axis=0)), run(images[: 2 * STEP])
         poisoned = run(_poisoned(some)) if len(some) > 1 else None
     kinds = {}
     for name, value in first.items():
@@ -151,7 +151,7 @@ def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | No
         split = rows.split(first, images)
         if not _same(rows.split(turned, images), np.roll(split, 1, axis=0)):
             continue
-        if other is not None and not _same(rows.split(other, images + 1)[:images], split):
+        if other is not None and not _same(rows.split(other, 2 * images)[:images], split):
             continue
         if poisoned is not None and not _same(rows.split(poisoned, images)[0], split[0]):
             mixed = Mixed("one image's numbers in it depend on the other images of the batch")
@@ -161,11 +161,11 @@ def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | No
         if _same(first, turned) and _same(first, other) and (poisoned is None or _same(first, poisoned)):
             return Fixed(first)
         if np.issubdtype(first.dtype, np.integer) and _same(first, turned) and first.size < 64:
-            step = other - first
+            step = (other - first) // images
             return Counted(first - images * step, step)
     if other is None and _same(first, turned) and (poisoned is None or _same(first, poisoned)):
         return Fixed(first)
-    return mixed or Mixed("its rows are not one an image")
+    return mixed or Mixed("its rows do not belong to one image each")
 
 
 def _lonely(tensor: Array) -> Kind:
@@ -190,8 +190,8 @@ def _layout(tensor: Array, axis: int, repeat: int, minor: bool = False) -> Layou
 
 
 def _grows(before: tuple[int, ...], after: tuple[int, ...], layout: Layout, images: int) -> bool:
-    """Whether one more image makes the tensor longer by one row, and nothing else."""
-    longer = layout.repeat * (images + 1)
+    """Whether twice the images make the tensor twice as long on its batch axis, and change nothing else."""
+    longer = layout.repeat * 2 * images
     return after == tuple(longer if axis == layout.axis else d for axis, d in enumerate(before))
 
 

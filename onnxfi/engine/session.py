@@ -19,6 +19,10 @@ Array = np.ndarray[Any, Any]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 VERSION: str = ort.__version__
 
+STEP = 4
+"""Runs have a multiple of so many rows: ONNX Runtime's products with one row, or with one column, take other kernels
+for what is left over, and other kernels give other bits."""
+
 
 class OutOfMemory(EngineError):
     """A run did not find the memory it needs: fewer rows may."""

@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 from onnxfi.engine.golden import Golden
 from onnxfi.engine.probe import Counted, Fixed, Probe, Rows
-from onnxfi.engine.session import OutOfMemory, Session, on_device
+from onnxfi.engine.session import STEP, OutOfMemory, Session, on_device
 from onnxfi.errors import EngineError
 from onnxfi.graph.cut import SubGraph
 from onnxfi.graph.fault_node import feeder
@@ -81,16 +81,16 @@ class Tail:
             try:
                 parts.append(self._run(images[start:stop], patch and patch.take(np.arange(start, stop)), weight))
             except OutOfMemory:
-                if self._whole or self._rows <= 2:
+                if self._whole or self._rows <= STEP:
                     raise
-                self._rows = max(2, self._rows // 2)
+                self._rows = max(STEP, self._rows // 2)
                 continue
             start = stop
         return np.concatenate(parts)
 
     def _run(self, images: Array, patch: Patch | None, weight: Array | None) -> Array:
         count = len(images)
-        full = self._rows if self._whole else max(2, count)
+        full = self._rows if self._whole else -(-count // STEP) * STEP
         fill = np.minimum(np.arange(full), count - 1)
         images, patch = images[fill].astype(np.int64), patch and patch.take(fill)
         fed = {}

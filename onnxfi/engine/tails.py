@@ -14,6 +14,7 @@ from onnxfi.engine.golden import Golden
 from onnxfi.engine.prepare import Prepared
 from onnxfi.engine.probe import Rows
 from onnxfi.engine.route import tail_piece
+from onnxfi.engine.session import STEP
 from onnxfi.engine.tail import Patch, Tail, equal_words
 from onnxfi.errors import EngineError
 from onnxfi.graph.chain import constant
@@ -96,7 +97,8 @@ class Tails:
         piece = tail_piece(p.network, cut, p.probe, p.model)
         provider = "cpu" if exact else p.settings.provider
         row = self._row_bytes(piece)
-        rows = p.probe.batch or int(np.clip(min(_BYTES_A_RUN, p.settings.memory // 8) // max(row, 1), 2, _MOST_ROWS))
+        share = min(_BYTES_A_RUN, p.settings.memory // 8) // max(row, 1)
+        rows = p.probe.batch or int(np.clip(share // STEP * STEP, STEP, _MOST_ROWS))
         path = self._folder / f"tail-{os.getpid()}-{next(_numbers)}.onnx"
         tail = Tail(piece, path, p.probe, self._golden, fast=not exact, provider=provider, rows=rows)
         path.unlink(missing_ok=True)
