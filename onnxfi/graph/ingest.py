@@ -1,9 +1,10 @@
 """From the model in the file to the one graph that everything else works on.
 
 What ingest does, in this order: functions are inlined; initializers stop being inputs; Constant nodes become
-initializers; one output is chosen and what it does not need is dropped; nodes get unique names and are sorted; shape
-arithmetic is folded; control flow, random and training-mode ops are refused. It never folds BatchNormalization and
-never changes a stored word.
+initializers; a model that computes in float16 goes to the newest opset; nodes get unique names and are sorted; one
+output is chosen and what it does not need is dropped; control flow, random and training-mode ops are refused; shape
+arithmetic is folded. It never folds BatchNormalization and never changes a stored word. `finish`, when the layers are
+found, makes NaN pass on and float16 round.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from onnxfi.errors import ModelError
+from onnxfi.graph.barrier import add_barriers, needs_barriers
 from onnxfi.graph.fold import fold, is_word
 from onnxfi.graph.load import type_name
-from onnxfi.graph.opset import loadable, opset_of
+from onnxfi.graph.nan_safe import make_nan_safe
+from onnxfi.graph.opset import loadable, opset_of, to_opset
 from onnxfi.graph.tidy import (
     constants_to_initializers,
     drop_initializer_inputs,
@@ -54,6 +57,8 @@ class Ingested:
     """Initializers that the output does not need."""
     folded: frozenset[str]
     """Initializers that folding made: the file does not store them."""
+    half: bool
+    """Whether it computes in float16."""
 
 
 def ingest(model: ModelProto, output: str | None) -> Ingested:
@@ -70,6 +75,10 @@ def ingest(model: ModelProto, output: str | None) -> Ingested:
     strip(model)
     drop_initializer_inputs(model)
     constants_to_initializers(model)
+    half = needs_barriers(model)
+    if half:
+        model = to_opset(model)
+        constants_to_initializers(model)
     generated = name_nodes(model)
     sort_nodes(model)
     chosen = choose_output(model, output)
@@ -81,7 +90,16 @@ def ingest(model: ModelProto, output: str | None) -> Ingested:
     prune(model)
     types = declared | infer(model)
     _refuse_types(model, types)
-    return Ingested(model, chosen, types, generated, dropped, folded)
+    return Ingested(model, chosen, types, generated, dropped, folded, half)
+
+
+def finish(done: Ingested) -> ModelProto:
+    """The graph that is run: NaN and infinity passed on as IEEE 754 says, float16 rounded where the model says so.
+
+    Tensors and nodes keep their names, so what was found in the graph before stays right.
+    """
+    model = make_nan_safe(done.model)
+    return add_barriers(model) if done.half else model
 
 
 def _check_opset(model: ModelProto) -> None:

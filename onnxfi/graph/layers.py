@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnxfi.graph.ingest import Ingested
 from onnxfi.graph.naming import Nameable, layer_ids
@@ -138,6 +138,17 @@ def find_layers(done: Ingested) -> Found:
     if not layers:
         notes.append("no layer of this network reads a stored weight: there is nothing to put a fault into")
     return Found(layers, tuple(refused), {t: r for t, r in sited.items() if len(r) > 1}, tuple(notes))
+
+
+def follow_paths(layers: Iterable[Layer], model: ModelProto) -> tuple[Layer, ...]:
+    """The layers with their parameters' paths as they are in `model`, to which nodes on the way have been added."""
+    wiring = Wiring(model.graph)
+
+    def mended(p: Parameter) -> Parameter:
+        ways = uses(wiring, p.tensor) if p.path else ()
+        return next((replace(p, path=use.path) for use in ways if (use.node.name, use.slot) == (p.node, p.slot)), p)
+
+    return tuple(replace(layer, parameters=tuple(mended(p) for p in layer.parameters)) for layer in layers)
 
 
 def _parameter(tensor: TensorProto, ways: list[Use], use: Use, part: str) -> Parameter:

@@ -9,9 +9,10 @@ from onnx import ModelProto, TypeProto, helper
 
 from onnxfi.errors import ModelError
 from onnxfi.graph.batchnorm import batch_norm
-from onnxfi.graph.ingest import Ingested, elem_type, ingest
-from onnxfi.graph.layers import Layer, Parameter, Refused, find_layers
+from onnxfi.graph.ingest import Ingested, elem_type, finish, ingest
+from onnxfi.graph.layers import Layer, Parameter, Refused, find_layers, follow_paths
 from onnxfi.graph.load import read
+from onnxfi.graph.nan_safe import traps
 from onnxfi.graph.opset import opset_of
 from onnxfi.graph.parts import FLOATS, INTEGERS
 from onnxfi.graph.unshare import unshare as split_shared
@@ -79,6 +80,8 @@ class Network:
         if unshare and found.shared:
             split_shared(done.model, found.shared)
             found = find_layers(done)
+        finished = finish(done)
+        layers = follow_paths(found.layers, finished) if done.half else found.layers
         return cls(
             path=Path(path),
             sha256=loaded.sha256,
@@ -86,15 +89,15 @@ class Network:
             opset=opset,
             ir_version=ir_version,
             metadata=metadata,
-            model=done.model,
+            model=finished,
             input=spec,
             output=done.output,
-            layers=found.layers,
+            layers=layers,
             refused=found.refused,
             shared=found.shared,
-            batch_norm=batch_norm(done.model, found.layers),
+            batch_norm=batch_norm(done.model, layers),
             fixed_batch=spec.shape[0],
-            notes=(*loaded.notes, *found.notes),
+            notes=(*loaded.notes, *found.notes, *traps(done.model)),
         )
 
     def parameters(self, which: str = "weights") -> list[tuple[Layer, Parameter]]:
