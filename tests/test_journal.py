@@ -125,7 +125,7 @@ def test_identity_is_a_hash_of_text_for_people(study: Path) -> None:
         ({"arithmetic": "exact"}, 'arithmetic is "fast" there and "exact" here'),
         ({"data": {"images": 4, "sha256": "cd" * 32, "steps": []}}, 'data.steps is ["1/255"] there and [] here'),
         ({"space": {"fault_model": "bit-flip", "regions": []}}, "space.regions is "),
-        ({"plan": {"kind": "adaptive", "e": 0.1}}, 'plan.e is "absent" there and 0.1 here'),
+        ({"plan": {"kind": "adaptive", "e": 0.1}}, "plan.e is absent there and 0.1 here"),
     ],
 )
 def test_another_study_is_refused_with_the_field(study: Path, change: dict[str, object], said: str) -> None:
@@ -237,7 +237,10 @@ def test_one_writer_and_any_reader(study: Path) -> None:
             Journal.open(study, IDENTITY)
         other = "import sys; from test_journal import *; Journal.open(sys.argv[1], IDENTITY)"
         ended = subprocess.run(
-            [sys.executable, "-c", other, str(study)], cwd=Path(__file__).parent, capture_output=True, text=True
+            [sys.executable, "-c", other, str(study)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
         )
         assert f"{study} is being written by another process" in ended.stderr
         with Journal.read(study) as reader:
@@ -263,8 +266,10 @@ def test_a_transaction_that_fails_leaves_nothing(study: Path) -> None:
 
 def test_a_full_disk_keeps_what_was_written(study: Path) -> None:
     with Journal.open(study, IDENTITY) as journal:
-        (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
-        journal._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite then says SQLITE_FULL, as of a full disk
+        (pages,) = journal._database._connection.execute("PRAGMA page_count").fetchone()
+        journal._database._connection.execute(
+            f"PRAGMA max_page_count = {pages}"
+        )  # SQLite then says SQLITE_FULL, as of a full disk
         with pytest.raises(StudyError, match=r"No space is left to write .*journal\.sqlite; make room"):
             for index in range(3, 100):
                 journal.add(result(index, 20, 7))

@@ -16,6 +16,7 @@ from onnxfi.errors import StudyError
 
 # Raised when the numbers that a study's units give would come out otherwise, or the journal is laid out otherwise.
 SCHEMA = 1
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,17 @@ class Identity:
             raise StudyError(f"fields of its identity are missing or unknown ({', '.join(odd)})")
         return cls(**values)
 
-    def difference(self, other: Identity) -> str | None:
-        """The first field in which the other differs, with both values: 'seed is 1 there and 2 here'."""
+    def difference(self, other: Identity) -> tuple[str, str, str] | None:
+        """The first field in which the other differs, by its dotted name, with both values as JSON; None: none does.
+
+        >>> one = Identity('ab', {'images': 4}, {}, {}, 7, 'top-1', 'fast', 'CPU', '1.25')
+        >>> one.difference(Identity('ab', {'images': 5}, {}, {}, 7, 'top-1', 'fast', 'CPU', '1.25'))
+        ('data.images', '4', '5')
+        """
         mine, theirs = dict(_leaves(json.loads(self.text))), dict(_leaves(json.loads(other.text)))
         for name in sorted(mine.keys() | theirs.keys(), key=_order):
-            ours, its = mine.get(name, "absent"), theirs.get(name, "absent")
-            if ours != its:
-                return f"{name} is {_short(ours)} there and {_short(its)} here"
+            if mine.get(name, _ABSENT) != theirs.get(name, _ABSENT):
+                return name, _short(mine.get(name, _ABSENT)), _short(theirs.get(name, _ABSENT))
         return None
 
 
@@ -100,5 +105,5 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _short(value: Any, length: int = 60) -> str:
-    text = json.dumps(value)
+    text = "absent" if value is _ABSENT else json.dumps(value)
     return text if len(text) <= length else f"{text[: length - 3]}..."

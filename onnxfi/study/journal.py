@@ -2,7 +2,7 @@
 
     study/
       study.json       the question (identity.Identity); its SHA-256 is the study's id
-      journal.sqlite   the answers so far, in SQLite's rollback mode, written by one process
+      journal.sqlite   the answers so far, written by one process
       journal.lock     empty; held by the process that writes
 
 Tables of journal.sqlite (PRAGMA user_version is identity.SCHEMA; later schemas add tables):
@@ -26,7 +26,6 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,30 +36,12 @@ from numpy.typing import NDArray
 from onnxfi.errors import StudyError
 from onnxfi.metrics.outcome import RECORD
 from onnxfi.study import place
-from onnxfi.study.identity import SCHEMA, Identity
+from onnxfi.study.database import Database
+from onnxfi.study.identity import Identity
 from onnxfi.study.result import Cost, Result
 from onnxfi.study.units import Piece, Unit
 
-_APPLICATION = 0x6F6E6669  # 'onfi': what `file` shows of a journal
 _LAYOUT = json.dumps(RECORD.descr)
-_PATIENCE = 300.0  # seconds that the writer waits for a reader to let go
-_TABLES = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE rounds(round INTEGER PRIMARY KEY, allocation BLOB NOT NULL);
-CREATE TABLE units(
-    round INTEGER NOT NULL, unit INTEGER NOT NULL, records BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(round, unit)
-);
-CREATE TABLE pieces(
-    round INTEGER NOT NULL, unit INTEGER NOT NULL, piece INTEGER NOT NULL,
-    stratum INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
-    masked INTEGER NOT NULL, non_critical INTEGER NOT NULL, critical INTEGER NOT NULL, non_finite INTEGER NOT NULL,
-    PRIMARY KEY(round, unit, piece)
-) WITHOUT ROWID;
-CREATE TABLE effort(
-    round INTEGER, unit INTEGER,
-    image_inferences INTEGER NOT NULL, equivalent_inferences REAL NOT NULL, seconds REAL NOT NULL,
-    UNIQUE(round, unit)
-)"""
 
 
 class Journal:
@@ -72,11 +53,7 @@ class Journal:
         self.folder, self.identity, self.about = folder, identity, about
         self.path = folder / place.JOURNAL
         self._held = held
-        with place.trouble(self.path):
-            mode = "rw" if held is None else "rwc"  # a reader, too, may have to roll back what a kill left half-done
-            self._db = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
-            )
+        self._database = Database(self.path, create=held is not None)
 
     @classmethod
     def open(cls, folder: str | Path, identity: Identity, about: Mapping[str, Any] | None = None) -> Journal:
@@ -98,8 +75,9 @@ class Journal:
             held.close()
             raise
         try:
-            journal._begin()
+            journal._database.lay_out({"study": identity.id, "record": _LAYOUT})
             journal._check()
+            journal._database.take_in()
         except BaseException:
             journal.close()
             raise
@@ -110,7 +88,8 @@ class Journal:
         """The journal of the study in a folder, to read only; StudyError as in `open`."""
         folder = Path(folder)
         identity, about = place.read_study(folder)
-        if not (folder / place.JOURNAL).is_file():
+        path = folder / place.JOURNAL
+        if not path.is_file() or not path.stat().st_size:
             raise StudyError(f"{folder} has no {place.JOURNAL} yet; run the study's command again.")
         journal = cls(folder, identity, about, None)
         try:
@@ -122,23 +101,23 @@ class Journal:
 
     def plan(self, round_: int, allocation: NDArray[np.int64]) -> None:
         """Write down what a round is to draw: i8[strata], further indices of each stratum."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute("INSERT INTO rounds VALUES (?, ?)", (round_, allocation.astype("<i8").tobytes()))
 
     def add(self, result: Result) -> None:
         """Write a unit's result, whole or not at all."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             self._insert(db, result)
 
     def add_all(self, results: Iterator[Result]) -> None:
         """Write the results of many units, all or none."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             for result in results:
                 self._insert(db, result)
 
     def add_preparation(self, cost: Cost) -> None:
         """Write what it cost to get ready, before the first unit of a run."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO effort VALUES (NULL, NULL, ?, ?, ?)",
                 (cost.image_inferences, cost.equivalent_inferences, cost.seconds),
@@ -146,7 +125,7 @@ class Journal:
 
     def rounds(self) -> list[NDArray[np.int64]]:
         """The allocations of the rounds planned so far, i8[strata] each."""
-        rows = self._all("SELECT round, allocation FROM rounds ORDER BY round")
+        rows = self._database.all("SELECT round, allocation FROM rounds ORDER BY round")
         if [row[0] for row in rows] != list(range(len(rows))):
             raise StudyError(place.torn(self.path, "rounds are missing"))
         if any(len(row[1]) % 8 for row in rows):
@@ -156,7 +135,7 @@ class Journal:
     def counts(self, round_: int, strata: int) -> NDArray[np.int64]:
         """i8[strata, 5] of a round so far: indices drawn, and masked, non-critical, critical, non-finite trials."""
         table = np.zeros((strata, 5), np.int64)
-        for stratum, *sums in self._all(
+        for stratum, *sums in self._database.all(
             "SELECT stratum, SUM(stop - start), SUM(masked), SUM(non_critical), SUM(critical), SUM(non_finite) "
             "FROM pieces WHERE round = ? GROUP BY stratum",
             round_,
@@ -164,29 +143,52 @@ class Journal:
             table[stratum] = sums
         return table
 
+    def size(self) -> int:
+        """Units so far."""
+        return int(self._database.all("SELECT COUNT(*) FROM units")[0][0])
+
     def unit(self, round_: int, index: int) -> Unit | None:
         """The unit as it was run, None when it was not."""
-        rows = self._all(
+        rows = self._database.all(
             "SELECT stratum, start, stop FROM pieces WHERE round = ? AND unit = ? ORDER BY piece", round_, index
         )
         return Unit(round_, index, tuple(Piece(*row) for row in rows)) if rows else None
 
     def results(self) -> Iterator[Result]:
         """Every unit with its records, by round and index, whatever the order they were run in."""
-        for round_, index in self._all("SELECT round, unit FROM units ORDER BY round, unit"):
-            yield self._result(round_, index)
+        for round_, index in self._database.all("SELECT round, unit FROM units ORDER BY round, unit"):
+            result = self.result(round_, index)
+            assert result is not None
+            yield result
+
+    def result(self, round_: int, index: int) -> Result | None:
+        """A unit with its records, None when it was not run."""
+        rows = self._database.all("SELECT records, crc FROM units WHERE round = ? AND unit = ?", round_, index)
+        if not rows:
+            return None
+        ((blob, crc),) = rows
+        pieces = self._database.all(
+            "SELECT piece, stratum, start, stop, masked, non_critical, critical, non_finite "
+            "FROM pieces WHERE round = ? AND unit = ? ORDER BY piece",
+            round_,
+            index,
+        )
+        if crc != _crc(pieces, blob) or len(blob) % RECORD.itemsize:
+            raise StudyError(place.torn(self.path, f"unit {index} of round {round_} is not as it was written"))
+        unit = Unit(round_, index, tuple(Piece(*row[1:4]) for row in pieces))
+        return Result(unit, np.frombuffer(blob, RECORD), self._cost("round = ? AND unit = ?", round_, index))
 
     def cost(self) -> Cost:
         """What the study cost up to now, all its runs together."""
-        (row,) = self._all(
-            "SELECT COALESCE(SUM(image_inferences), 0), COALESCE(SUM(equivalent_inferences), 0), "
-            "COALESCE(SUM(seconds), 0) FROM effort"
-        )
-        return Cost(int(row[0]), float(row[1]), float(row[2]))
+        return self._cost("TRUE")
+
+    def preparation(self) -> Cost:
+        """What of it went into getting ready."""
+        return self._cost("round IS NULL")
 
     def close(self) -> None:
         """Let go of the files and of the lock."""
-        self._db.close()
+        self._database.close()
         if self._held is not None:
             self._held.close()
 
@@ -198,24 +200,9 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _begin(self) -> None:
-        """Lay out the tables where there are none yet; all in one transaction."""
-        if self._all("SELECT COUNT(*) FROM sqlite_master") != [(0,)]:
-            return
-        with self._transaction() as db:
-            db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
-            for table in _TABLES.split(";"):
-                db.execute(table)
-            db.executemany("INSERT INTO meta VALUES (?, ?)", [("study", self.identity.id), ("record", _LAYOUT)])
-
     def _check(self) -> None:
         """Read everything once; StudyError where it is not as it was written."""
-        if self._all("PRAGMA application_id") != [(_APPLICATION,)]:
-            raise StudyError(f"{self.path} is not a journal of onnxfi; it is left as it is: give another folder.")
-        if self._all("PRAGMA user_version") != [(SCHEMA,)]:
-            raise StudyError(f"{self.path} was laid out by another version of onnxfi; go on with that version.")
-        meta = dict(self._all("SELECT key, value FROM meta"))
+        meta = self._database.meta()
         if meta.get("study") != self.identity.id:
             raise StudyError(
                 f"{self.path} belongs to another study than the {place.STUDY} beside it; put the right one back."
@@ -243,40 +230,13 @@ class Journal:
             (unit.round, unit.index, cost.image_inferences, cost.equivalent_inferences, cost.seconds),
         )
 
-    def _result(self, round_: int, index: int) -> Result:
-        ((blob, crc),) = self._all("SELECT records, crc FROM units WHERE round = ? AND unit = ?", round_, index)
-        pieces = self._all(
-            "SELECT piece, stratum, start, stop, masked, non_critical, critical, non_finite "
-            "FROM pieces WHERE round = ? AND unit = ? ORDER BY piece",
-            round_,
-            index,
+    def _cost(self, where: str, *values: int) -> Cost:
+        (row,) = self._database.all(
+            "SELECT COALESCE(SUM(image_inferences), 0), COALESCE(SUM(equivalent_inferences), 0), "
+            f"COALESCE(SUM(seconds), 0) FROM effort WHERE {where}",
+            *values,
         )
-        if crc != _crc(pieces, blob) or len(blob) % RECORD.itemsize:
-            raise StudyError(place.torn(self.path, f"unit {index} of round {round_} is not as it was written"))
-        (cost,) = self._all(
-            "SELECT image_inferences, equivalent_inferences, seconds FROM effort WHERE round = ? AND unit = ?",
-            round_,
-            index,
-        )
-        unit = Unit(round_, index, tuple(Piece(*row[1:4]) for row in pieces))
-        return Result(unit, np.frombuffer(blob, RECORD), Cost(*cost))
-
-    def _all(self, query: str, *values: int) -> list[Any]:
-        """Rows of one statement, fetched at once: nothing stays locked for the writer, or for the reader."""
-        with place.trouble(self.path):
-            return self._db.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with place.trouble(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        return Cost(int(row[0]), float(row[1]), float(row[2]))
 
 
 def _crc(pieces: list[tuple[int, ...]], blob: bytes) -> int:

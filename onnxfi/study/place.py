@@ -73,8 +73,10 @@ def claim(folder: Path, identity: Identity) -> bool:
     if STUDY in names:
         there, _ = read_study(folder)
         if difference := there.difference(identity):
+            name, theirs, ours = difference
             raise StudyError(
-                f"{folder} holds another study: {difference}; give another folder, or the settings it was begun with."
+                f"{folder} holds another study: {name} is {theirs} there and {ours} here; give another folder, or the "
+                "settings it was begun with."
             )
         return True
     if JOURNAL in names:
