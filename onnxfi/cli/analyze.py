@@ -108,7 +108,7 @@ FAULTS, IMAGES, GOAL, MACHINE, OUTPUT = "Faults", "Images", "Plan and precision"
 @option(
     GOAL, "--shard", type=shard, metavar="I/N", help="Only the i-th of n parts of a fixed plan; see `onnxfi merge`."
 )
-@option(GOAL, "--seed", type=click.IntRange(min=0), default=Plan.seed, help="Of every draw.")
+@option(GOAL, "--seed", type=click.IntRange(min=0), metavar="N", default=Plan.seed, help="Of every draw.")
 @option(MACHINE, "--exact", is_flag=True, help="Bit-identical to the whole faulty model; slower.")
 @option(
     MACHINE,

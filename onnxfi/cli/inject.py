@@ -35,8 +35,8 @@ def inject(model: Path, faults: tuple[str, ...], output: Path, baked: bool) -> N
 
     \b
     Example:
-      onnxfi inject resnet20.onnx --fault 'conv1.weight[3,0,2,1]:flip@30' -o faulty.onnx
-      onnxfi inject resnet20.onnx --fault 'linear.bias[0]:stuck1@31' --baked -o faulty.onnx
+      onnxfi inject net.onnx --fault 'conv1.weight[3,0,2,1]:flip@30' -o bad.onnx
+      onnxfi inject net.onnx --fault 'fc.bias[0]:stuck1@31' --baked -o bad.onnx
     """
     from onnxfi import api
 

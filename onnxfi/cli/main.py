@@ -30,7 +30,7 @@ class Verbs(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(onnxfi.__version__, prog_name="onnxfi", message="%(prog)s %(version)s")
 def cli() -> None:
     """Where is a trained network vulnerable to bit flips?

@@ -26,10 +26,12 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
+        last = "Help"
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record:
-                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+            if record and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", last), []).append(record)
+        groups[last] = groups.pop(last)
         for name, records in groups.items():
             with formatter.section(name):
                 formatter.write_dl(records)

@@ -55,17 +55,17 @@ class Progress:
             self._live.update(line, refresh=True)
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + _APART
-            self._console.print(line)
+            self._console.print(line, soft_wrap=True)
 
 
 def words(snapshot: Snapshot) -> str:
-    """'12,800 trials, 3,200/s  MVF % weights 1.41 ±0.21, activations 2.30 ±0.44  LVF ±3.1'."""
+    """'12,800 trials, 3,200/s. MVF %: weights 1.41 ±0.21 activations 2.30 ±0.44. LVF ±3.1'."""
     progress = snapshot.progress
     count = f"{progress.trials:,}"
     if snapshot.goal is None:
         count += f" of {progress.planned:,}"
-    rates = ", ".join(
+    rates = " ".join(
         f"{target} {100 * (estimate.value or 0):.2f} ±{100 * estimate.half_width:.2f}"
         for target, estimate in snapshot.mvf.items()
     )
-    return f"{count} trials, {progress.rate:,.0f}/s  MVF % {rates}  LVF ±{100 * snapshot.widest:.1f}"
+    return f"{count} trials, {progress.rate:,.0f}/s. MVF %: {rates}. LVF ±{100 * snapshot.widest:.1f}"

@@ -56,10 +56,10 @@ def check(found: tuple[str, ...] | None = None) -> None:
     wanted = _wanted()
     pip = "python -m pip"
     if not found:
-        raise EngineError(f"ONNX Runtime is not installed: run `{pip} install {wanted}`")
+        raise EngineError(f"ONNX Runtime is not installed: run `{pip} install {wanted}`.")
     raise EngineError(
         f"{' and '.join(found)} are installed over each other, so which ONNX Runtime runs is chance: "
-        f"run `{pip} uninstall -y {' '.join(found)}`, then `{pip} install {wanted}`"
+        f"run `{pip} uninstall -y {' '.join(found)}`, then `{pip} install {wanted}`."
     )
 
 

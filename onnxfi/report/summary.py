@@ -4,7 +4,7 @@ All rates are fractions. A rate is always an object
 
     {"value", "low", "high", "trials", "population"}
 
-(value null where nothing was seen) with the interval at `settings.confidence`, the trials it rests on and the number
+(value null where nothing was seen) with the interval at `settings.precision.confidence`, the trials it rests on and the number
 of faults it speaks for.
 
     format                  1

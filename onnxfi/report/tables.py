@@ -84,7 +84,7 @@ def table(title: str, *columns: str) -> Table:
 
 
 def _layers(summary: Summary) -> RenderableType:
-    confidence = f"{100 * float(summary.settings['confidence']):g} %"
+    confidence = f"{100 * float(summary.settings['precision']['confidence']):g} %"
     title = f"\nVulnerability of each layer (LVF), % with its {confidence} interval"
     columns = [name for name, shown in _targets(summary) if shown]
     if summary.mvf_total:

@@ -1,0 +1,63 @@
+"""The locked surface: a name that is not in these lists is private, and importing is light."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import onnxfi
+
+PUBLIC = [
+    "Data",
+    "DataError",
+    "EngineError",
+    "FaultError",
+    "Machine",
+    "ModelError",
+    "OnnxfiError",
+    "Plan",
+    "Precision",
+    "ProviderError",
+    "Run",
+    "StudyError",
+    "Target",
+    "analyze",
+    "inject",
+    "merge",
+    "show",
+]
+HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "PIL", "rich", "torch"}
+
+
+def test_public_names_are_locked() -> None:
+    assert onnxfi.__all__ == PUBLIC
+
+
+def test_everything_public_is_documented() -> None:
+    for name in PUBLIC:
+        assert inspect.getdoc(getattr(onnxfi, name)), name
+
+
+def test_errors_share_one_root() -> None:
+    for name in PUBLIC:
+        value = getattr(onnxfi, name)
+        if isinstance(value, type) and issubclass(value, Exception):
+            assert issubclass(value, onnxfi.OnnxfiError)
+
+
+def test_import_and_help_are_light() -> None:
+    script = (
+        "import sys, onnxfi\n"
+        "from onnxfi.cli.main import run\n"
+        "assert run(['--help']) == 0 and run(['analyze', '--help']) == 0\n"
+        f"heavy = {HEAVY!r} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert onnxfi.__version__ == version("onnxfi")
