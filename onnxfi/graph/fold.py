@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_he
 from onnx.reference import ReferenceEvaluator
 
 from onnxfi.graph.tidy import set_nodes
+from onnxfi.graph.wiring import Wiring
 
 EXACT = frozenset({
     "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div",
@@ -41,7 +42,8 @@ def fold(model: ModelProto, types: Mapping[str, TypeProto]) -> tuple[str, ...]:
     graph = model.graph
     opsets = {o.domain: o.version for o in model.opset_import}
     stored = {t.name: t for t in graph.initializer}
-    shapes: dict[str, list[int]] = {name: list(t.dims) for name, t in stored.items()}
+    shapes = {name: dims for name in Wiring(graph).constant if (dims := _whole_shape(types.get(name))) is not None}
+    shapes |= {name: list(t.dims) for name, t in stored.items()}
     arithmetic = {name for name, t in stored.items() if not is_word(t)}
     outputs = {v.name for v in graph.output}
     folded: list[str] = []
@@ -61,6 +63,14 @@ def fold(model: ModelProto, types: Mapping[str, TypeProto]) -> tuple[str, ...]:
     if folded:
         set_nodes(graph, kept)
     return tuple(folded)
+
+
+def _whole_shape(type_: TypeProto | None) -> list[int] | None:
+    """The shape where inference knows all of it."""
+    if type_ is None or not type_.tensor_type.HasField("shape"):
+        return None
+    dims = type_.tensor_type.shape.dim
+    return [d.dim_value for d in dims] if all(d.HasField("dim_value") for d in dims) else None
 
 
 def is_word(tensor: TensorProto) -> bool:

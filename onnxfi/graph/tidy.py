@@ -6,6 +6,7 @@ Each pass changes the model it is given and is idempotent. None changes what the
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -84,24 +85,27 @@ def set_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
 
 
 def name_nodes(model: ModelProto) -> frozenset[str]:
-    """Give each node a name of its own; returns the names made here (`Conv_3`: op and place among its like)."""
+    """Give each node a name of its own: `Conv_3` (op and place among its like) to one without, `NAME#2` to a repeat.
+
+    Returns the names that were made of nothing.
+    """
     graph = model.graph
-    given = [n.name for n in graph.node]
-    taken = set(given)
+    taken = {n.name for n in graph.node}
     seen: set[str] = set()
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     made = set()
     for node in graph.node:
-        if not node.name or node.name in seen:
-            while True:
-                counts[node.op_type] = counts.get(node.op_type, 0) + 1
-                name = f"{node.op_type}_{counts[node.op_type]}"
-                if name not in taken:
-                    break
-            node.name = name
-            taken.add(name)
-            made.add(name)
+        given = node.name
+        while not node.name or node.name in seen:
+            counts[given or node.op_type] += 1
+            number = counts[given or node.op_type]
+            name = f"{given}#{number + 1}" if given else f"{node.op_type}_{number}"
+            if name not in taken:
+                node.name = name
+        taken.add(node.name)
         seen.add(node.name)
+        if not given:
+            made.add(node.name)
     return frozenset(made)
 
 
