@@ -7,6 +7,7 @@ import onnxfi. So a task is small, `(key, unit)`; the context, which may be larg
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import threading
@@ -141,6 +142,13 @@ def install(context: Context) -> None:
         if _bench is not None:
             _bench.close()
         _bench = Bench(context)
+
+
+@atexit.register
+def _leave() -> None:
+    """A cluster's worker that ends takes what it had made for its engine with it."""
+    if _bench is not None:
+        _bench.close()
 
 
 def work(key: str, unit: Unit, context: Context | None = None, attempt: int = 0) -> Result | Need:

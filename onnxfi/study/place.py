@@ -53,8 +53,8 @@ def write_study(folder: Path, identity: Identity, about: Mapping[str, Any]) -> N
     whole = {"study": identity.id, "about": dict(about), "identity": json.loads(identity.text)}
     part, path = folder / PART, folder / STUDY
     with trouble(path):
-        with part.open("w", encoding="ascii", newline="\n") as file:
-            file.write(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        with part.open("wb") as file:
+            file.write(json.dumps(whole, indent=1, allow_nan=False).encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -130,8 +130,9 @@ def _os_sentence(path: Path, error: OSError) -> str:
 
 
 def _sqlite_sentence(path: Path, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest the detail
-    if code == sqlite3.SQLITE_FULL:
+    whole = getattr(error, "sqlite_errorcode", 0)
+    code = whole & 0xFF  # the low byte is the kind, the rest the detail
+    if code == sqlite3.SQLITE_FULL or whole == sqlite3.SQLITE_IOERR_SHMSIZE:
         return _no_space(path)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
         return _read_only(path)
