@@ -140,8 +140,9 @@ class Engine:
     ) -> tuple[Array, Array]:
         """Golden and faulty logits of rows on images `image`; only rows `live` go through the tail at `cut`.
 
-        A fast tail's golden logits are its own. Where they give another class than the exact golden pass (a tie
-        within rounding), that image's rows go through the exact tail instead.
+        A fast tail rounds differently, so its golden logits are its own. They are run only where the answer may hang
+        on rounding: faulty logits close to the exact golden ones (masked or not?), or a golden class that is nearly a
+        tie. Where the tail's own golden class is another one, the image's rows go through the exact tail instead.
         """
         golden, faulty = self.golden_logits[image], self.golden_logits[image]
         for exact in (True,) if self._prepared.settings.exact else (False, True):
@@ -149,14 +150,23 @@ class Engine:
                 break
             tail = self._tails.at(cut, exact)
             before = tail.rows_run
-            own = tail.golden(image[live])
-            agree = np.full(len(live), exact) | (_first(own) == self.golden_class[image[live]])
-            rows = live[agree]
-            if len(rows):
-                golden[rows], faulty[rows] = own[agree], run(tail, rows)
+            faulty[live] = run(tail, live)
+            if not exact:
+                near = live[self._hangs_on_rounding(image[live], faulty[live], tail.noise)]
+                golden[near] = tail.golden(image[near])
+                live = near[_first(golden[near]) != self.golden_class[image[near]]]
+                golden[live] = self.golden_logits[image[live]]
             self._count(tail.rows_run - before, tail.macs)
-            live = live[~agree]
         return golden, faulty
+
+    def _hangs_on_rounding(self, image: Array, faulty: Array, noise: float) -> Array:
+        """Rows whose faulty logits, or the golden ones' first two, lie within `noise` (relative) of each other."""
+        exact = self.golden_logits[image].astype(np.float64)
+        reach = noise * (np.abs(exact).max(axis=1) + 1e-30)
+        with np.errstate(all="ignore"):
+            close = np.abs(faulty.astype(np.float64) - exact).max(axis=1) <= reach
+        first_two = np.sort(exact, axis=1)[:, -2:]
+        return np.asarray(close | (first_two[:, -1] - first_two[:, 0] <= reach))
 
     def _head(self, route: Route) -> Head | None:
         if route.head not in ("filter", "op") or route.chain is None:

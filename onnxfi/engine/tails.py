@@ -22,13 +22,17 @@ from onnxfi.graph.cut import SubGraph
 
 Array = np.ndarray[Any, Any]
 _NULL_IMAGES = 4
+_LEAST_NOISE, _MOST_NOISE = 1e-3, 2e-2  # relative to the largest logit
 _BYTES_A_RUN = 64 << 20
 _MOST_ROWS = 32
 _numbers = count()
 
 
 class CutTail:
-    """One tail with its own golden logits. `macs`: multiply-accumulates of one row."""
+    """One tail with its own golden logits.
+
+    `macs`: multiply-accumulates of one row; `noise`: how far, relative to the logits, rounding may carry its answers.
+    """
 
     def __init__(self, tail: Tail, golden: Array, stored: Array | None, exact: bool, macs: int, size: int):
         self.macs, self.bytes = macs, size
@@ -36,6 +40,7 @@ class CutTail:
         self._golden = golden.copy()
         self._known = np.full(len(golden), exact)
         self.rows_run = 0
+        self.noise = 0.0
 
     def run(self, image: Array, patch: Patch | None, weight: Array | None = None) -> Array:
         """Faulty logits (T, classes) of `image` (T,), with the cut patched or the cut initializer replaced."""
@@ -56,11 +61,10 @@ class CutTail:
         Raises EngineError where it does not: no trial through this tail could be trusted.
         """
         image = np.arange(min(_NULL_IMAGES, len(wanted)))
-        got = self.run(image, None, self._stored)
-        with np.errstate(all="ignore"):
-            scale = np.abs(wanted).max() + 1e-6
-            near = np.allclose(got.astype(np.float64) / scale, wanted[image].astype(np.float64) / scale, atol=2e-2)
-        if not (equal_words(got, wanted[image]).all() if exact else near):
+        got, true = self.run(image, None, self._stored), wanted[image]
+        off = np.abs(got.astype(np.float64) - true.astype(np.float64)).max() / (np.abs(wanted).max() + 1e-30)
+        self.noise = max(_LEAST_NOISE, 32 * off)
+        if not (equal_words(got, true).all() if exact else off < _MOST_NOISE):
             raise EngineError(
                 f"The tail from tensor {cut!r} does not give the model's own answer when nothing is changed: "
                 "faults there could not be told from noise. Leave the layer out with --layers, or report this model."
