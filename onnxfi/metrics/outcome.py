@@ -50,7 +50,18 @@ def top1(golden: NDArray[Any], faulty: NDArray[Any], golden_class: NDArray[np.in
         )
     word = Word(golden.dtype.name)
     records = np.zeros(len(golden), RECORD)
-    before, after = (_ordered(logits) for logits in (golden, faulty))
+    with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN, and margins beyond float32
+        before, after = (_ordered(logits) for logits in (golden, faulty))
+        _judge(records, before, after, golden_class)
+    masked = (word.words(golden) == word.words(faulty)).all(axis=1)
+    records["outcome"] = np.where(masked, MASKED, records["outcome"])
+    return records
+
+
+def _judge(
+    records: NDArray[np.void], before: NDArray[Any], after: NDArray[Any], golden_class: NDArray[np.int32] | None
+) -> None:
+    """Fill in every field of `records`, `outcome` as if none were masked."""
     reference = before.argmax(axis=1) if golden_class is None else np.asarray(golden_class, np.int64)
     finite = np.isfinite(after).all(axis=1)
     records["finite"] = finite
@@ -58,10 +69,8 @@ def top1(golden: NDArray[Any], faulty: NDArray[Any], golden_class: NDArray[np.in
     records["rank"] = _rank(after, reference)
     records["confidence"] = np.where(finite, _confidence(before, after, reference), np.nan)
     records["margin"] = np.where(finite, _margin(after, reference), np.nan)
-    masked = (word.words(golden) == word.words(faulty)).all(axis=1)
     critical = ~finite | (records["top1"] != reference)
-    records["outcome"] = np.where(masked, MASKED, np.where(critical, CRITICAL, NON_CRITICAL))
-    return records
+    records["outcome"] = np.where(critical, CRITICAL, NON_CRITICAL)
 
 
 def _ordered(logits: NDArray[Any]) -> NDArray[Any]:
