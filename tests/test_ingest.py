@@ -280,6 +280,12 @@ def test_graphs_that_are_not_sound(tmp_path: Path) -> None:
     assert "cycle through node '/conv/Conv' (Conv)" in refusal(broken(cycle), tmp_path)
 
 
+def test_a_node_without_what_its_op_needs(tmp_path: Path) -> None:
+    model = CASES["max_pool"].model()
+    del next(n for n in model.graph.node if n.op_type == "MaxPool").attribute[:]
+    assert "is no valid ONNX model (onnx's checker: Required attribute 'kernel_shape'" in refusal(model, tmp_path)
+
+
 # The form
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from onnx import ModelProto, TypeProto, helper
 
@@ -11,7 +12,7 @@ from onnxfi.errors import ModelError
 from onnxfi.graph.batchnorm import batch_norm
 from onnxfi.graph.ingest import Ingested, elem_type, finish, ingest
 from onnxfi.graph.layers import Layer, Parameter, Refused, find_layers, follow_paths
-from onnxfi.graph.load import read
+from onnxfi.graph.load import Loaded, read
 from onnxfi.graph.nan_safe import traps
 from onnxfi.graph.opset import opset_of
 from onnxfi.graph.parts import FLOATS, INTEGERS
@@ -67,15 +68,26 @@ class Network:
         Raises ModelError: whatever is wrong with the file or cannot be treated, in one sentence.
         """
         loaded = read(path)
-        model = loaded.model
-        opset, ir_version = opset_of(model), model.ir_version
-        producer = f"{model.producer_name} {model.producer_version}".strip()
-        metadata = {p.key: p.value for p in model.metadata_props}
         try:
-            done = ingest(model, output)
-            spec = _input(done)
+            return cls._of(loaded, output, unshare)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
+        except Exception as error:
+            if not loaded.notes:
+                raise
+            raise ModelError(f"{path} is no valid ONNX model ({loaded.notes[0]}): export it again.") from error
+
+    @classmethod
+    def _of(cls, loaded: Loaded, output: str | None, unshare: bool) -> Network:
+        file = loaded.model
+        facts: dict[str, Any] = {  # before ingest changes the model
+            "producer": f"{file.producer_name} {file.producer_version}".strip(),
+            "opset": opset_of(file),
+            "ir_version": file.ir_version,
+            "metadata": {p.key: p.value for p in file.metadata_props},
+        }
+        done = ingest(file, output)
+        spec = _input(done)
         found = find_layers(done)
         if unshare and found.shared:
             split_shared(done.model, found.shared)
@@ -83,12 +95,9 @@ class Network:
         finished = finish(done)
         layers = follow_paths(found.layers, finished) if done.half else found.layers
         return cls(
-            path=Path(path),
+            path=loaded.path,
             sha256=loaded.sha256,
-            producer=producer,
-            opset=opset,
-            ir_version=ir_version,
-            metadata=metadata,
+            **facts,
             model=finished,
             input=spec,
             output=done.output,
