@@ -1,17 +1,19 @@
-"""The element type of every tensor, also behind ops that onnx's inference does not know."""
+"""Types and shapes of every tensor as far as they can be told, also behind ops that onnx does not know."""
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
+import math
+
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, shape_inference
 
 _SMALL = 1024
 
 
-def element_types(model: ModelProto) -> dict[str, int]:
-    """TensorProto data type of each tensor of the main graph, as far as it can be told.
+def inferred(model: ModelProto) -> dict[str, TypeProto]:
+    """Type of each tensor of the main graph, with the shape where it can be told.
 
-    Inference goes first. An op that it does not know (com.microsoft) writes what its output's zero point says where
-    its name begins with QLinear, else what its first input is.
+    onnx's inference goes first; large constants take part by shape only. An op that it does not know (com.microsoft)
+    writes what its output's zero point says where its name begins with QLinear, else what its first input is.
     """
     slim = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     graph = slim.graph
@@ -19,28 +21,33 @@ def element_types(model: ModelProto) -> dict[str, int]:
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     listed = {v.name for v in graph.input}
-    stored: dict[str, int] = {}
+    stored: dict[str, TypeProto] = {}
     for tensor in model.graph.initializer:
-        stored[tensor.name] = tensor.data_type
-        if tensor.data_type == TensorProto.INT64 and sum(tensor.dims) < _SMALL:
-            graph.initializer.append(tensor)  # shapes and axes: inference reads them
+        stored[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+        if math.prod(tensor.dims) < _SMALL:
+            graph.initializer.append(tensor)  # shapes, axes, bounds, scales: inference reads them
         elif tensor.name not in listed:
             graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     while True:
-        types = stored | _infer(slim)
-        guessed = _guess(model, types)
+        types = _infer(slim) | stored
+        guessed = _guess(model, {name: t.tensor_type.elem_type for name, t in types.items()})
         if not guessed:
             return types
         graph.value_info.extend(helper.make_tensor_value_info(name, kind, None) for name, kind in guessed.items())
 
 
-def _infer(model: ModelProto) -> dict[str, int]:
+def element_types(model: ModelProto) -> dict[str, int]:
+    """TensorProto data type of each tensor of the main graph, as `inferred` tells it."""
+    return {name: t.tensor_type.elem_type for name, t in inferred(model).items()}
+
+
+def _infer(model: ModelProto) -> dict[str, TypeProto]:
     try:
-        graph = shape_inference.infer_shapes(model).graph
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:  # inference is a help; the runtime may well know what it does not
         graph = model.graph
     values = (*graph.value_info, *graph.input, *graph.output)
-    return {v.name: v.type.tensor_type.elem_type for v in values if v.type.tensor_type.elem_type}
+    return {v.name: v.type for v in values if v.type.tensor_type.elem_type}
 
 
 def _guess(model: ModelProto, types: dict[str, int]) -> dict[str, int]:
