@@ -50,10 +50,10 @@ def parameter_channels(network: Network, layer: Layer, parameter: Parameter) -> 
     What is no weight (a bias, a scale) has one number a channel. One channel for all where a weight is computed from
     its stored form by more than moving words.
     """
-    if parameter.role != "weight" or parameter.node != layer.node or len(parameter.shape) < 2:
+    if parameter.role != "weight" or parameter.node != layer.node:
         return Channels.along((parameter.elements,), 0)
     path = find_path(network.model, parameter.tensor, parameter.path)
-    if path is None:
+    if path is None or len(path.shapes[-1]) < 2:
         return Channels()
     node = Wiring(network.model.graph).node[layer.node]
     found = _of_weight(node, parameter.slot, path.shapes[-1])
@@ -96,10 +96,11 @@ def _before_transpose(
 def activation_axis(network: Network, layer: Layer, tensor: str) -> int:
     """The axis of `tensor`, the layer's output or the stored word behind its input, that runs over channels.
 
-    1 where the op is spatial, else the last (-1); followed back through transposes. Behind a reshape, where the
-    layer's own channels are no axis of what is stored, it is 1.
+    1 where the op is spatial, else the last, or the one before where the weight stands first (W @ x); followed back
+    through transposes. Behind a reshape, where the layer's own channels are no axis of what is stored, it is 1.
     """
-    axis = 1 if layer.op in _SPATIAL else -1
+    first = layer.weight is not None and layer.weight.node == layer.node and layer.weight.slot == 0
+    axis = 1 if layer.op in _SPATIAL else -2 if first else -1
     if tensor == layer.output:
         return axis
     wiring = Wiring(network.model.graph)

@@ -4,6 +4,7 @@ The object is that of `onnxfi.graph.describe.describe`, and more:
 
     layers[].weight_shape      as stored; null without weights
     layers[].output_shape      of one image, the batch left out; null where it cannot be told
+    batch_freed                whether the fixed batch, if there is one, can be freed without another answer
     activations                {input, output, mac}: {sites, faults, skipped} for each kind of activation site, of one
                                image
 """
@@ -44,7 +45,10 @@ def dissect(model: Path | str, output: str | None = None, unshare: bool = False)
     """Read and run the model, on noise, to see what it holds. Raises ModelError, EngineError."""
     network = Network.load(model, output=output, unshare=unshare)
     facts = describe(network)
+    if None in network.input.shape[1:]:
+        facts["notes"].append("The model leaves a size of its input free: shapes and activations are those for 32.")
     network, probe = look(network)
+    facts["batch_freed"] = facts["fixed_batch"] is not None and network.fixed_batch is None
     for layer, entry in zip(network.layers, facts["layers"], strict=True):
         kind = probe.kinds.get(layer.output)
         entry["weight_shape"] = list(layer.weight.shape) if layer.weight else None
@@ -78,6 +82,7 @@ def blocks(anatomy: Anatomy) -> Iterator[RenderableType]:
 def _head(facts: dict[str, Any]) -> RenderableType:
     given = facts["input"]
     fixed = f", batch fixed to {facts['fixed_batch']}" if facts["fixed_batch"] else ""
+    fixed += ", which can be freed" if facts["batch_freed"] else ""
     rows = (
         ("model", facts["model"]),
         ("exporter", facts["exporter"] or "not said"),
