@@ -308,6 +308,11 @@ def test_ids_from_names(tmp_path: Path, weight: str, node: str, expected: str) -
     assert load(dense_called(weight, node), tmp_path).layers[0].id == expected
 
 
+def test_a_name_of_a_million_characters_is_taken_as_it_is(tmp_path: Path) -> None:
+    name = "a" + "/Cast" * 200_000 + "!"
+    assert load(dense_called(name), tmp_path).layers[0].id == name
+
+
 @pytest.mark.parametrize(
     ("scopes", "expected"),
     [

@@ -139,7 +139,7 @@ def _refuse_picked(model: ModelProto, output: str) -> None:
                 f"output {output!r} is the index that node {node.name!r} ({node.op_type}) picked, not logits: "
                 f"take --output {node.input[0]!r}."
             )
-        if node.op_type not in SAME_WORD | {"Cast", "Gather", "Slice", "Add"}:
+        if node.op_type not in SAME_WORD | {"Cast", "Gather", "Slice"}:
             return
         tensor = node.input[0]
 

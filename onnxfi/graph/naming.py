@@ -25,6 +25,8 @@ SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 UNSHARED = "#"
 """What parts an initializer's name from its reader's in a clone that `unshare` made."""
 
+_LONG = 2000  # no exporter writes such names, and patterns take their time over them
+
 _GENERATED = re.compile(
     r"(onnx::.*|_?v?\d+|val_\d+|(const|initializer|constant|param|parameter|tensor|lifted_tensor|new|einsum|w|b)[_@]*\d*"
     r"|const_\w*?_+\d+|const_fold_opt_+\d+|.*/Constant(_\d+)?_output_\d+|.*einsum\d{6,}.*|.*_output_\d+)(:\d+)?",
@@ -87,6 +89,8 @@ def _metadata(model: ModelProto) -> tuple[Mapping[str, str], str | None]:
 
 def _stem(initializer: str) -> str:
     """The initializer's name less what says that it is a weight; empty where the name was made up by an exporter."""
+    if len(initializer) > _LONG:
+        return initializer
     if _GENERATED.fullmatch(initializer):
         return ""
     return _plain(_SUFFIX.sub("", re.sub(r":\d+$", "", initializer)))
@@ -94,6 +98,8 @@ def _stem(initializer: str) -> str:
 
 def _plain(name: str) -> str:
     """A TensorFlow path less its op names and wrappers."""
+    if len(name) > _LONG:
+        return name
     return _TF_HEAD.sub("", _TF_TAIL.sub("", re.sub(r":\d+$", "", name)))
 
 
@@ -101,7 +107,7 @@ def _scope(node: NodeProto) -> str:
     """The innermost module that PyTorch's exporter noted on the node: the last but one of its scopes."""
     text = next((p.value for p in node.metadata_props if p.key == SCOPES_KEY), "")
     try:
-        scopes = ast.literal_eval(text) if text else []
+        scopes = ast.literal_eval(text) if text and len(text) <= _LONG else []
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return ""
     if not isinstance(scopes, list) or len(scopes) < 2 or not isinstance(scopes[-2], str):
