@@ -35,14 +35,10 @@ Edits = Sequence[tuple[int, Change]]
 
 
 def tensors(model: ModelProto, rows: Mapping[str, Layout] | None = None) -> dict[str, Stored]:
-    """What a fault can hit, for `parse_fault`: initializers by their shape, activations by one image's row.
-
-    Of an activation's row the batch axis is left out, unless one image fills several steps of it.
-    """
+    """What a fault can hit, for `parse_fault`: initializers by their shape, activations by one image's row."""
     found: dict[str, Stored] = {}
     for name, row in (rows or {}).items():
-        shape = [d for axis, d in enumerate(row.shape) if axis != row.axis or row.repeat > 1]
-        _enter(found, name, row.elem_type, shape)
+        _enter(found, name, row.elem_type, row.shape)
     for tensor in model.graph.initializer:
         _enter(found, tensor.name, tensor.data_type, tensor.dims)
     return found
@@ -205,7 +201,7 @@ def _masks(name: str, changes: Edits, word: Word, size: int) -> tuple[Array, Arr
 def _split(row: Layout) -> list[int]:
     """A shape in which the images have an axis of their own, the only -1."""
     if row.repeat == 1:
-        return [-1 if axis == row.axis else d for axis, d in enumerate(row.shape)]
+        return [int(d) for d in row.stacked(-1)]
     pair = [row.repeat, -1] if row.minor else [-1, row.repeat]
     return [*row.shape[: row.axis], *pair, *row.shape[row.axis + 1 :]]
 
