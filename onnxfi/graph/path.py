@@ -8,7 +8,7 @@ pass over the whole tensor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ _SAME_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 @dataclass(frozen=True)
 class Path:
-    """The way of one initializer to its op. `stored`: the fault-free tensor in the file; `weight`: what the op reads."""
+    """The way of one initializer to its op. `stored` is the fault-free tensor in the file, `weight` what it reads."""
 
     nodes: tuple[onnx.NodeProto, ...]
     shapes: tuple[tuple[int, ...], ...]  # stored shape first, then after each node
@@ -65,12 +65,14 @@ def find_path(model: onnx.ModelProto, tensor: str, nodes: Sequence[str]) -> Path
     if any(not _has_rule(node, constants) for node in way):
         return None
     others = {name: numpy_helper.to_array(constants[name]) for node in way for name in node.input[1:] if name}
-    values = _run(model, way, {tensor: stored, **others})
-    path = Path(way, (stored.shape, *(v.shape for v in values)), others, stored, values[-1])
+    shapes = [stored.shape]
+    for node in way:
+        shapes.append(_shape_after(model, node, shapes[-1], others))
+    path = Path(way, tuple(shapes), others, stored, stored)
     index, value = path.follow(np.arange(stored.size, dtype=np.int64), stored.reshape(-1))
-    arrived = np.empty(stored.size, path.weight.dtype)
-    arrived[index] = value
-    return path if arrived.tobytes() == path.weight.tobytes() else None
+    weight = np.empty(stored.size, value.dtype)
+    weight[index] = value
+    return replace(path, weight=weight.reshape(shapes[-1]))
 
 
 def _has_rule(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
@@ -82,15 +84,19 @@ def _has_rule(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
     return node.op_type in {"Identity", "Cast", "Transpose"} | _SAME_ORDER
 
 
-def _run(model: onnx.ModelProto, way: Sequence[onnx.NodeProto], values: Mapping[str, Array]) -> list[Array]:
-    outputs = [onnx.ValueInfoProto(name=node.output[0]) for node in way]
-    graph = helper.make_graph(way, "path", [], outputs, [_tensor(name, value) for name, value in values.items()])
+def _shape_after(
+    model: onnx.ModelProto, node: onnx.NodeProto, shape: tuple[int, ...], constants: Mapping[str, Array]
+) -> tuple[int, ...]:
+    if node.op_type == "Transpose":
+        return tuple(shape[axis] for axis in _attribute(node, "perm", tuple(reversed(range(len(shape))))))
+    if node.op_type not in _SAME_ORDER:
+        return shape
+    others = [numpy_helper.from_array(constants[name], name) for name in node.input[1:] if name]
+    source = helper.make_tensor_value_info(node.input[0], onnx.TensorProto.BOOL, shape)
+    graph = helper.make_graph([node], "shape", [source], [onnx.ValueInfoProto(name=node.output[0])], others)
     piece = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return [np.asarray(v) for v in ReferenceEvaluator(piece).run(None, {})]
-
-
-def _tensor(name: str, value: Array) -> onnx.TensorProto:
-    return numpy_helper.from_array(value, name)
+    moved: Any = ReferenceEvaluator(piece).run(None, {node.input[0]: np.zeros(shape, bool)})
+    return tuple(np.asarray(moved[0]).shape)
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
