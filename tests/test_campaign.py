@@ -9,9 +9,11 @@ import fake_engine
 import numpy as np
 import pytest
 from fake_study import ADAPTIVE, CROSSED, FACTORS, FIXED, IDENTITY, SPACE, adaptive, fixed, study, told
+from numpy.typing import NDArray
 
 from onnxfi.errors import EngineError, StudyError
 from onnxfi.study import workers
+from onnxfi.study.adaptive import Tally
 from onnxfi.study.bench import Context
 from onnxfi.study.campaign import campaign
 from onnxfi.study.journal import Journal
@@ -189,6 +191,30 @@ def test_shards_merge_to_the_whole(tmp_path: Path) -> None:
     assert again.cost.image_inferences == whole.cost.image_inferences + 30
     assert merge([tmp_path / "shard1"], tmp_path / "merged").repeated > 0
     assert study(tmp_path / "merged", fixed(), CROSSED)[-1].cost == again.cost
+
+
+def test_every_shard_runs_the_pilot_whole(tmp_path: Path) -> None:
+    """A plan that measures first: what it draws then follows from all counts of round 0."""
+
+    def plan(tally: Tally) -> NDArray[np.int64] | None:
+        drawn = tally.trials // CROSSED.images
+        if not drawn.any():
+            return np.full(len(CROSSED.strata), 4)
+        return 3 + tally.critical if (drawn == 4).all() else None
+
+    def run(folder: str, shard: tuple[int, int] | None) -> None:
+        context = Context("fake", CROSSED, fake_engine.FakeSource())
+        with Journal.open(tmp_path / folder, FIXED) as journal, workers.serial(context) as runner:
+            list(campaign(CROSSED, plan, journal, runner, 0.99, shard, pilots=1))
+
+    run("whole", None)
+    for part in (1, 2):
+        run(f"shard{part}", (part, 2))
+    merged = merge([tmp_path / "shard1", tmp_path / "shard2"], tmp_path / "merged")
+    assert told(tmp_path / "merged") == told(tmp_path / "whole")
+    assert merged.missing == 0
+    with Journal.read(tmp_path / "whole") as journal:
+        assert merged.repeated == len([result for result in journal.results() if result.unit.round == 0]) > 1
 
 
 def test_a_gap_is_told_and_the_whole_command_fills_it(tmp_path: Path) -> None:

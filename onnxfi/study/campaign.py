@@ -64,6 +64,7 @@ def campaign(
     confidence: float,
     shard: tuple[int, int] | None = None,
     preparation: Cost | None = None,
+    pilots: int = 0,
 ) -> Iterator[Progress]:
     """Run a study to its end, and say how far it is: at the start, after each unit, and at the end.
 
@@ -71,7 +72,8 @@ def campaign(
     precision or budget goes on from them. A round that was begun is finished, unless the rounds before it are enough.
     shard: (i, n), i from 1: only every n-th unit of each round; the run ends with the first round that the others have
     not finished. confidence: of the intervals in Progress. preparation: what it cost to get ready, written down with
-    the first unit of this run.
+    the first unit of this run. pilots: so many rounds at the beginning are run whole by every shard, because what comes
+    after them depends on all of their counts.
 
     Raises StudyError and EngineError; the journal then holds every unit that was reported, and the same call goes on.
     """
@@ -84,7 +86,7 @@ def campaign(
     allocation = course.next(propose)
     yield progress()
     while allocation is not None:
-        for result in runner.run(course.missing(allocation, shard)):
+        for result in runner.run(course.missing(allocation, None if course.round < pilots else shard)):
             now = time.monotonic()
             if preparation is not None:
                 course.prepare(preparation)

@@ -67,7 +67,7 @@ def _plan(whole: Journal, shard: Journal) -> None:
     """The rounds of one are those of the other, or the beginning of them."""
     known, new = whole.rounds(), shard.rounds()
     for number, allocation in enumerate(new):
-        if number == len(known):
+        if number >= len(known):
             whole.plan(number, allocation)
         elif not np.array_equal(known[number], allocation):
             raise StudyError(
