@@ -15,7 +15,7 @@ from onnxfi.faults.bits import Word, bit_classes
 from onnxfi.faults.fault import Change
 
 Target = Literal["weights", "activations"]
-Kind = Literal["weight", "bias", "scale", "shift", "mean", "variance", "input", "output", "mac"]
+Kind = Literal["weight", "bias", "scale", "shift", "mean", "variance", "constant", "input", "output", "mac"]
 FaultModel = Literal["bit-flip", "stuck-at-0", "stuck-at-1"]
 
 TRIAL = np.dtype(

@@ -39,6 +39,8 @@ class Path:
                 index = np.ravel_multi_index(tuple(where[axis] for axis in order), after)
             elif node.op_type == "Cast":
                 value = value.astype(helper.tensor_dtype_to_np_dtype(_attribute(node, "to", 1)))
+            elif node.op_type == "BitCast":
+                value = value.view(helper.tensor_dtype_to_np_dtype(_attribute(node, "to", 1)))
             elif node.op_type == "DequantizeLinear":
                 value = self._dequantize(node, index, value, before)
         return index, value
@@ -81,7 +83,7 @@ def _has_rule(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
     if node.op_type == "DequantizeLinear":
         scale = constants[node.input[1]]
         return len(scale.dims) <= 1 and not _attribute(node, "block_size", 0)
-    return node.op_type in {"Identity", "Cast", "Transpose"} | _SAME_ORDER
+    return node.op_type in {"Identity", "Cast", "BitCast", "Transpose"} | _SAME_ORDER
 
 
 def _shape_after(
