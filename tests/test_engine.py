@@ -16,7 +16,7 @@ from onnxfi.engine import engine as engine_module
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import Settings, look, prepare
 from onnxfi.engine.probe import Counted, Fixed, Mixed, Rows
-from onnxfi.engine.session import OutOfMemory, Session, resolve_provider
+from onnxfi.engine.session import OutOfMemoryError, Session, resolve_provider
 from onnxfi.engine.tail import Tail
 from onnxfi.errors import EngineError, ProviderError
 from onnxfi.faults.bits import Word
@@ -98,7 +98,7 @@ def test_a_run_without_memory_is_tried_with_fewer_rows(residual, tmp_path: Path,
     def hungry(self: Tail, image: np.ndarray, *rest: object) -> np.ndarray:
         sizes.append(len(image))
         if len(image) > 4:
-            raise OutOfMemory("no room")
+            raise OutOfMemoryError("no room")
         return run(self, image, *rest)
 
     engine = opened(residual, tmp_path / "b")

@@ -54,7 +54,7 @@ class Prepared:
     @staticmethod
     def load(folder: Path) -> Prepared:
         """Read what `save` wrote: a private folder of onnxfi's own, never a file of the user's."""
-        prepared: Prepared = pickle.loads((folder / "prepared.pickle").read_bytes())
+        prepared: Prepared = pickle.loads((folder / "prepared.pickle").read_bytes())  # noqa: S301 (written by `save`)
         return prepared
 
 

@@ -24,7 +24,7 @@ STEP = 4
 for what is left over, and other kernels give other bits."""
 
 
-class OutOfMemory(EngineError):
+class OutOfMemoryError(EngineError):
     """A run did not find the memory it needs: fewer rows may."""
 
 
@@ -80,7 +80,7 @@ class Session:
     def _translated(self, error: Exception) -> EngineError:
         text = first_line(error)
         if "allocate" in text.lower() or isinstance(error, MemoryError):
-            return OutOfMemory(f"ONNX Runtime ran out of memory in {self._what}: {text}")
+            return OutOfMemoryError(f"ONNX Runtime ran out of memory in {self._what}: {text}")
         return EngineError(f"ONNX Runtime failed in {self._what}: {text}")
 
 

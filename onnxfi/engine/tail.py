@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 from onnxfi.engine.golden import Golden
 from onnxfi.engine.probe import Counted, Fixed, Probe, Rows
-from onnxfi.engine.session import STEP, OutOfMemory, Session, on_device
+from onnxfi.engine.session import STEP, OutOfMemoryError, Session, on_device
 from onnxfi.errors import EngineError
 from onnxfi.graph.cut import SubGraph
 from onnxfi.graph.fault_node import feeder
@@ -80,7 +80,7 @@ class Tail:
             stop = min(start + self._rows, len(images))
             try:
                 parts.append(self._run(images[start:stop], patch and patch.take(np.arange(start, stop)), weight))
-            except OutOfMemory:
+            except OutOfMemoryError:
                 if self._whole or self._rows <= STEP:
                     raise
                 self._rows = max(STEP, self._rows // 2)
