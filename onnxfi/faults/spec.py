@@ -65,7 +65,7 @@ def parse_fault(text: str, tensors: Mapping[str, Stored]) -> Fault:
 
 
 def format_fault(fault: Fault, tensors: Mapping[str, Stored]) -> str:
-    """`fault` in writing, so that `parse_fault` gives it back (over words of the tensor's width).
+    """`fault` in writing. `parse_fault` gives it back, but for names that hold brackets or semicolons.
 
     Raises FaultError for a tensor not in `tensors`, and for a change that has no form: several stuck bits, say.
     """

@@ -89,18 +89,9 @@ def with_delta(model: ModelProto, tensor: str, index: int, delta: Array, row: La
     `delta`: one number an image, shape (R,), of the tensor's dtype, for runs of exactly R images; a single one for any
     number. The sum is the tensor's own arithmetic. All else passes bit for bit. At the model's own opset, from 9 on.
     """
-    return _with_elements(model, tensor, index, delta, row, add=True)
-
-
-def with_values(model: ModelProto, tensor: str, index: int, values: Array, row: Layout) -> ModelProto:
-    """As `with_delta`, but the element becomes `values` whatever it was."""
-    return _with_elements(model, tensor, index, values, row, add=False)
-
-
-def _with_elements(model: ModelProto, tensor: str, index: int, what: Array, row: Layout, add: bool) -> ModelProto:
     dtype = helper.tensor_dtype_to_np_dtype(row.elem_type)
-    if what.dtype != dtype or what.ndim != 1:
-        raise FaultError(f"{tensor!r} needs one {dtype} an image, not {what.dtype} of shape {what.shape}")
+    if delta.dtype != dtype or delta.ndim != 1:
+        raise FaultError(f"{tensor!r} needs one {dtype} an image, not {delta.dtype} of shape {delta.shape}")
     _check(tensor, index, math.prod(row.shape))
     copy = to_opset(model, 9) if opset_of(model) < 9 else ModelProto.FromString(model.SerializeToString())
     patch = Patch(copy.graph, LABEL)
@@ -110,12 +101,10 @@ def _with_elements(model: ModelProto, tensor: str, index: int, what: Array, row:
     split = _split(row)
     whole = _reshaped(patch, tensor, "rows", source, split)
     images = [1] * len(split)
-    images[split.index(-1)] = len(what)
-    other = patch.constant(tensor, "what", what.reshape(images))
-    if add:
-        other = patch.node("Add", tensor, "sum", whole, other)
+    images[split.index(-1)] = len(delta)
+    summed = patch.node("Add", tensor, "sum", whole, patch.constant(tensor, "delta", delta.reshape(images)))
     here = patch.constant(tensor, "here", chosen.reshape([1 if n == -1 else n for n in split]))
-    mixed = patch.node("Where", tensor, "mixed", here, other, whole)
+    mixed = patch.node("Where", tensor, "mixed", here, summed, whole)
     _back(patch, tensor, mixed, source, target)
     _insert(copy, tensor, patch)
     return copy
