@@ -118,9 +118,9 @@ def _constant_operand(slot: int, name: str, dims: tuple[int, ...], row: tuple[in
     if all(d == 1 for d in dims) and len(dims) <= len(row) + 1:
         return Operand(slot, name, "fixed")
     whole = (1,) * (len(row) + 1 - len(dims)) + dims
-    if len(whole) == len(row) + 1 and whole[axis + 1] == row[axis]:
-        if all(d == 1 for i, d in enumerate(whole) if i != axis + 1):
-            return Operand(slot, name, "parameter")
+    own = len(whole) == len(row) + 1 and whole[axis + 1] == row[axis]
+    if own and all(d == 1 for i, d in enumerate(whole) if i != axis + 1):
+        return Operand(slot, name, "parameter")
     return None
 
 
