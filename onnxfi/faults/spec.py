@@ -110,9 +110,9 @@ def format_change(change: Change, word: Word) -> str:
             return f"stuck{int(toggle > 0)}@{fixed.bit_length() - 1}"
         if fixed == word.mask:
             value = word.values(np.array([toggle], word.unsigned))[0]
-            number = float(value) if word.mantissa is not None else int(value)
-            if word.encode(number) == toggle:
-                return f"value@{number!r}"
+            written = repr(int(value) if word.mantissa is None else float(value))
+            if parse_change(f"value@{written}", word).toggle == toggle:  # not so for most of the many NaN
+                return f"value@{written}"
     raise FaultError(f"a change that keeps {keep:#x} and toggles {toggle:#x} of {word.dtype} has no written form")
 
 
