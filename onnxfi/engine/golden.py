@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 
 from onnxfi.engine.probe import Probe
-from onnxfi.engine.session import Session
+from onnxfi.engine.session import Session, on_device
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +24,7 @@ class Golden:
     def __init__(self, folder: Path, tensors: Iterable[str], images: int, probe: Probe):
         self._files = {name: folder / f"golden-{i}.npy" for i, name in enumerate(tensors)}
         self._open: dict[str, Array] = {}
+        self._values: dict[tuple[str, str], ort.OrtValue] = {}
         self._images = images
         self._probe = probe
 
@@ -35,10 +37,12 @@ class Golden:
             self._open[tensor] = np.load(self._files[tensor], mmap_mode="r", allow_pickle=False)
         return self._open[tensor]
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The names of the tensors that are kept."""
-        return tuple(self._files)
+    def value(self, tensor: str, provider: str) -> ort.OrtValue:
+        """The rows of `tensor` where `provider` computes: moved there once, whichever tails read them."""
+        key = (tensor, provider)
+        if key not in self._values:
+            self._values[key] = on_device(self[tensor], provider)
+        return self._values[key]
 
     def write(self, session: Session, input_name: str, images: Array, chunk: int) -> None:
         """Run the whole model over all images, `chunk` at a time, and keep every tensor's rows."""

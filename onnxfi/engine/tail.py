@@ -6,7 +6,6 @@ images share one batch and do not disturb each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,6 @@ class Tail:
             path.write_bytes(piece.model.SerializeToString())
             self._session = Session(path, fast=fast, provider=provider, what=f"the tail from {self._cut!r}")
         self._feeders: dict[str, Session] = {}
-        self._values = {name: on_device(golden[name], provider) for name in self._by_row}
 
     def run(self, images: Array, patch: Patch | None, weight: Array | None = None) -> Array:
         """Logits (T, classes) of images (T,) under `patch`, or with the cut initializer replaced by `weight`.
@@ -120,7 +118,7 @@ class Tail:
             layouts = [self._probe.rows(name).layout for name in self._by_row]
             model = feeder(layouts, kind).SerializeToString()
             self._feeders[kind] = Session(model, provider=self._provider, what="the fault node")
-        fed = {f"golden_{i}": self._values[name] for i, name in enumerate(self._by_row)}
+        fed = {f"golden_{i}": self._golden.value(name, self._provider) for i, name in enumerate(self._by_row)}
         fed["image"] = on_device(images, self._provider)
         fed.update({name: on_device(value, self._provider) for name, value in extra.items()})
         return self._feeders[kind].run_bound(fed, to_host)
@@ -142,15 +140,3 @@ def equal_words(a: Array, b: Array) -> Array:
     """Whether rows of `a` and `b` (T, ...) are equal bit for bit; bool (T,)."""
     bits = [np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in (a, b)]
     return np.asarray((bits[0] == bits[1]).all(axis=1))
-
-
-def concatenated(patches: Sequence[Patch]) -> Patch:
-    """Patches of one kind, one after the other."""
-
-    def joined(name: str) -> Array | None:
-        parts = [getattr(patch, name) for patch in patches]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    value = joined("value")
-    assert value is not None
-    return Patch(value, joined("channel"), joined("where"))
