@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper, version_converter
 
 from onnxfi.errors import ModelError
 from onnxfi.graph.tidy import constant_value, name_nodes, set_nodes
@@ -50,7 +50,7 @@ def to_opset(model: ModelProto, version: int = NEWEST_OPSET) -> ModelProto:
     copy.CopyFrom(model)
     if now != version and (now < version or changed_ops(model.graph, now, version)):
         if copy.functions:  # their bodies have an opset of their own, which must not stay behind
-            copy = onnx.inliner.inline_local_functions(copy)
+            copy = inliner.inline_local_functions(copy)
         _convert(copy, now, version)
     for entry in copy.opset_import:
         if entry.domain in _DEFAULT:
