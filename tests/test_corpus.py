@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from corpus import CASES, CLASSES, Case, images, save, select
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+from oracle import session
 
 from onnxfi.errors import ModelError
 from onnxfi.graph.network import Network
@@ -25,16 +26,6 @@ COVERED = {
     *("qdq", "qlinear", "integer", "float16", "bfloat16", "float64", "opset", "names", "architecture"),
     *("several-outputs", "fixed-batch", "stuck-batch", "mixes-rows", "refused", "control-flow", "merged-batch"),
 }
-
-
-def session(model: onnx.ModelProto) -> ort.InferenceSession:
-    """As the exact engine runs: nothing optimised, no prepacking, one thread."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def run(running: ort.InferenceSession, fed: Array) -> Array:

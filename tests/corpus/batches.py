@@ -60,7 +60,7 @@ def fixed_four_unrolled() -> onnx.ModelProto:
     return b.model(b.dense(b.op("Flatten", x), 4))
 
 
-@case(2, "fixed-batch", "stuck-batch")
+@case(2, "fixed-batch", "stuck-batch", "uncuttable")
 def fixed_two_pairs() -> onnx.ModelProto:
     """Batch 2 that cannot be freed: one Concat along the batch with a stored image, cut off again by Slice"""
     b = Build("fixed_two_pairs", batch=2)

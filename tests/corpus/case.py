@@ -20,7 +20,7 @@ class Case:
     Tags that say how it must be treated: `refused` (no study of this model at all), `mixes-rows` (one row's answer
     depends on its neighbours or its place, so that no study may start), `fixed-batch` (the file names a batch size),
     `stuck-batch` (and nothing may free it), `narrow` (the runtime's rows are the same in batches of a multiple of
-    four only), `ties` (rounded logits, equal ones among them).
+    four only), `uncuttable` (a tensor on the way holds no row an image), `ties` (rounded logits, equal ones among them).
     Every other tag names what the case is about.
     """
 
