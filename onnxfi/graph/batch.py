@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from onnxfi.graph.dtypes import inferred
 from onnxfi.graph.opset import opset_of
 from onnxfi.graph.patch import Patch
-from onnxfi.graph.tidy import set_nodes
+from onnxfi.graph.tidy import prune, set_nodes
 
 LABEL = "batch"
 NAME = "batch"
@@ -37,7 +37,8 @@ def free_batch(model: ModelProto) -> ModelProto | None:
 
     Mended on the way: Reshape to constant shapes (the entry that holds the batch becomes -1, the others are written
     out), Slice that takes the whole batch, Resize and Expand to constant sizes, Concat with a constant that stands for
-    every image (expanded at run time), constants with one equal row an image (one row is left). `value_info` goes.
+    every image (expanded at run time), constants with one equal row an image (one row is left). `value_info` goes,
+    and so does what no output needs.
     """
     inputs = {v.name for v in model.graph.input} - {t.name for t in model.graph.initializer}
     fixed = {v.name: size for v in model.graph.input if v.name in inputs and (size := _first_dim(v)) > 0}
@@ -54,7 +55,7 @@ def free_batch(model: ModelProto) -> ModelProto | None:
     for value in (*graph.input, *graph.output):
         if value.name in fixed or value.name not in inputs:
             _free(value, walk.axis.get(value.name), walk.batch)
-    _drop_unread(graph, {t.name for t in model.graph.initializer})
+    prune(copy)
     return copy
 
 
@@ -69,15 +70,6 @@ def _free(value: onnx.ValueInfoProto, axis: int | None, batch: int) -> None:
             dim.dim_param = NAME
         elif i == axis or axis is None:
             dim.Clear()
-
-
-def _drop_unread(graph: GraphProto, before: set[str]) -> None:
-    """Drop the model's own constants that nothing reads any more."""
-    read = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
-    kept = [t for t in graph.initializer if t.name in read or t.name not in before]
-    copies = [TensorProto.FromString(t.SerializeToString()) for t in kept]
-    del graph.initializer[:]
-    graph.initializer.extend(copies)
 
 
 class _Walk:
@@ -145,7 +137,7 @@ class _Walk:
                 grown = [i for i, (b, a) in enumerate(zip(before, after, strict=True)) if a == b * _PROBE]
                 if len(grown) == 1:
                     self.axis[output], self.lead[output] = grown[0], lead
-            elif node.op_type not in ("Shape", "Size") and before and before[0] % self.batch == 0:
+            elif node.op_type not in ("Shape", "Size") and (before is None or (before and before[0] % self.batch == 0)):
                 self.axis[output], self.lead[output] = 0, 1  # a guess, behind an op that onnx does not know
 
     def _type(self, tensor: str) -> TypeProto:
