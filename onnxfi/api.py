@@ -107,7 +107,10 @@ def inject(model: Path | str, faults: Sequence[str], output: Path | str, *, bake
 
     Raises ModelError, and FaultError for a place, a bit or a value that does not exist.
     """
-    raise NotImplementedError
+    check()
+    from onnxfi.study import injection
+
+    injection.inject(Path(model), faults, Path(output), baked)
 
 
 def merge(shards: Sequence[Path | str], out: Path | str) -> Run:

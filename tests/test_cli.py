@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
@@ -29,7 +31,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert run(list(arguments)) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("Error: ") and err.endswith(".\n") and err.count("\n") == 1, err
+    assert err.startswith("Error: ") and err.endswith((".\n", "?\n")) and err.count("\n") == 1, err
     return err
 
 
@@ -202,6 +204,58 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     # 28x28 input words, float32; the mac operands of the last layer: 10 outputs of 64 products.
     assert facts["activations"]["input"]["sites"] > 784
     assert facts["activations"]["mac"]["sites"] > 10 * 64
+
+
+@pytest.mark.parametrize("flags", [[], ["--baked"]])
+def test_inject_writes_a_model_that_errs(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The top exponent bit of one weight of the first layer (EXPORT.md 6: such a flip is mostly critical)."""
+    out = tmp_path / "faulty.onnx"
+    fault = "conv1.weight[3,0,2,1]:flip@30"
+    assert run(["inject", str(model_path()), "--fault", fault, *flags, "-o", str(out)]) == 0
+    assert capsys.readouterr() == ("", "")
+    image = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32)
+    golden, faulty = (
+        ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"input": image})[0]
+        for path in (model_path(), out)
+    )
+    assert not np.array_equal(golden, faulty)
+
+
+def test_inject_into_an_activation(tmp_path: Path) -> None:
+    out = tmp_path / "faulty.onnx"
+    assert run(["inject", str(model_path()), "--fault", "input[0,5,5]:value@100", "-o", str(out)]) == 0
+    image = np.zeros((2, 1, 28, 28), np.float32)
+    by_hand = image.copy()
+    by_hand[:, 0, 5, 5] = 100
+    golden = ort.InferenceSession(str(model_path()), providers=["CPUExecutionProvider"]).run(None, {"input": by_hand})[
+        0
+    ]
+    faulty = ort.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, {"input": image})[0]
+    np.testing.assert_allclose(faulty, golden, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("inputs[0,5,5]:flip@30", "did you mean 'input'"),
+        ("conv1.weight[3,0,2,9]:flip@30", "index 9 on axis 3"),
+        ("conv1.weight[3,0,2,1]:flip@32", "bits of float32 are 0 to 31"),
+        ("conv1.weight", "is no fault: it is written TENSOR"),
+        ("@nowhere.json", "nowhere.json cannot be read"),
+    ],
+)
+def test_inject_refuses(fault: str, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "faulty.onnx"
+    assert says in error(capsys, "inject", str(model_path()), "--fault", fault, "-o", str(out))
+    assert not out.exists()
+
+
+def test_inject_never_writes_over_the_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(model_path().read_bytes())
+    fault = "conv1.weight[3,0,2,1]:flip@30"
+    assert "is the model itself" in error(capsys, "inject", str(model), "--fault", fault, "-o", str(model))
+    assert model.read_bytes() == model_path().read_bytes()
 
 
 def command(*arguments: str) -> list[str]:

@@ -79,6 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
 def _refuse(error: OnnxfiError) -> int:
     """One sentence on stderr, whatever line breaks and control characters a file's names brought into it."""
     sentence = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in str(error)).split())
+    sentence += "" if sentence.endswith((".", "?")) else "."
     click.echo(f"{click.style('Error:', fg='red', bold=True)} {sentence}", err=True, color=_color())
     return 1
 
