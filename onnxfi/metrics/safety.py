@@ -67,7 +67,7 @@ class Groups:
         table = np.zeros(len(self.classes), np.int64)
         for index, group in enumerate(self.groups):
             table[list(group.classes)] = index
-        return table[classes]
+        return np.asarray(table[classes])
 
     def kind(self, reference: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.uint8]:
         """SAME, NON_SCM or SCM of each pair of class numbers, (T,) both."""
@@ -113,13 +113,7 @@ class Groups:
         if self.ids:
             values["ids"] = list(self.ids)
         values["groups"] = [
-            {
-                "name": g.name,
-                "supergroup": g.supergroup,
-                **({"why": g.why} if g.why else {}),
-                "classes": list(g.classes),
-            }
-            for g in self.groups
+            {"name": g.name, "supergroup": g.supergroup, "why": g.why, "classes": list(g.classes)} for g in self.groups
         ]
         return values
 
