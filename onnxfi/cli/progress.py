@@ -53,7 +53,7 @@ class Progress:
         line = Text(words(snapshot), no_wrap=True, overflow="ellipsis")
         if self._console.is_terminal:
             self._live.update(line, refresh=True)
-        elif time.monotonic() >= self._due:
+        elif self._trials and time.monotonic() >= self._due:
             self._due = time.monotonic() + _APART
             self._console.print(line, soft_wrap=True)
 

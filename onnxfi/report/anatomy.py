@@ -25,7 +25,7 @@ from onnxfi.engine.probe import Probe, Rows
 from onnxfi.errors import FaultError
 from onnxfi.graph.describe import describe
 from onnxfi.graph.network import Network
-from onnxfi.report.tables import plain, table
+from onnxfi.report.tables import plain, table, titled
 from onnxfi.study.settings import ActivationKind, Target
 from onnxfi.study.targets import find_targets
 
@@ -91,7 +91,7 @@ def _head(facts: dict[str, Any]) -> RenderableType:
         ("output", facts["output"]),
         ("BatchNormalization", facts["batch_normalization"]),
     )
-    made = table("", "", "")
+    made = table("", "")
     made.show_header = False
     made.columns[1].justify = "left"
     made.columns[1].no_wrap = False
@@ -108,7 +108,8 @@ def shape(sizes: list[int | None] | None) -> str:
 
 
 def _layers(facts: dict[str, Any]) -> RenderableType:
-    made = table("\nLayers", "layer", "op", "weight", "of", "output", "sites")
+    title = "Layers"
+    made = table("layer", "op", "weight", "of", "output", "sites")
     for column in made.columns[1:5]:
         column.justify = "left"
     for layer in facts["layers"]:
@@ -122,26 +123,28 @@ def _layers(facts: dict[str, Any]) -> RenderableType:
             shape(layer["output_shape"]),
             f"{sites:,}",
         )
-    return made
+    return titled(title, made)
 
 
 def _populations(facts: dict[str, Any]) -> RenderableType:
-    made = table("\nWhat a bit flip can hit", "", "sites", "faults")
+    title = "What a bit flip can hit"
+    made = table("", "sites", "faults")
     made.add_row("weights", f"{facts['sites']['weights']:,}", f"{facts['faults']['weights']:,}")
     made.add_row("all parameters", f"{facts['sites']['all']:,}", f"{facts['faults']['all']:,}")
     for kind, count in (facts["activations"] or {}).items():
         made.add_row(f"activations, {kind}, of one image", f"{count['sites']:,}", f"{count['faults']:,}")
-    return made
+    return titled(title, made)
 
 
 def _shared(facts: dict[str, Any]) -> Iterator[RenderableType]:
     if not facts["shared"]:
         return
-    made = table("\nOne stored tensor, several readers (--unshare splits them)", "tensor", "read by")
+    title = "One stored tensor, several readers (--unshare splits them)"
+    made = table("tensor", "read by")
     made.columns[1].justify, made.columns[1].no_wrap = "left", False
     for tensor, readers in facts["shared"].items():
         made.add_row(Text(plain(tensor)), Text(plain(", ".join(readers))))
-    yield made
+    yield titled(title, made)
 
 
 def _refused(facts: dict[str, Any]) -> Iterator[RenderableType]:
@@ -150,8 +153,9 @@ def _refused(facts: dict[str, Any]) -> Iterator[RenderableType]:
         refused += [(kind, sentence) for sentence in count["skipped"]]
     if not refused:
         return
-    made = table("\nCannot be injected", "tensor", "why")
+    title = "Cannot be injected"
+    made = table("tensor", "why")
     made.columns[1].justify, made.columns[1].no_wrap = "left", False
     for tensor, why in refused:
         made.add_row(Text(plain(tensor)), Text(plain(why)))
-    yield made
+    yield titled(title, made)

@@ -4,8 +4,8 @@ All rates are fractions. A rate is always an object
 
     {"value", "low", "high", "trials", "population"}
 
-(value null where nothing was seen) with the interval at `settings.precision.confidence`, the trials it rests on and the number
-of faults it speaks for.
+(value null where nothing was seen) with the interval at `settings.precision.confidence`, the trials it rests on and
+the number of faults it speaks for.
 
     format                  1
     model                   file name of the model

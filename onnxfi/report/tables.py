@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -75,25 +75,30 @@ def _warnings(summary: Summary) -> Iterator[RenderableType]:
         yield Text.assemble(("WARNING ", "bold red"), (plain(warning), "bold"))
 
 
-def table(title: str, *columns: str) -> Table:
+def table(*columns: str) -> Table:
     """A bare table: the first column to the left and folded, the others to the right and never folded."""
-    made = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         made.add_column(Text(column), justify="right" if index else "left", overflow="fold", no_wrap=bool(index))
     return made
 
 
+def titled(title: str, made: Table) -> RenderableType:
+    """The table under an empty line and a title, which may be wider than it."""
+    return Group("", Text(title, style="bold"), made)
+
+
 def _layers(summary: Summary) -> RenderableType:
     confidence = f"{100 * float(summary.settings['precision']['confidence']):g} %"
-    title = f"\nVulnerability of each layer (LVF), % with its {confidence} interval"
+    title = f"Vulnerability of each layer (LVF), % with its {confidence} interval"
     columns = [name for name, shown in _targets(summary) if shown]
     if summary.mvf_total:
         columns.append("total")
-    made = table(title, "layer", *columns)
+    made = table("layer", *columns)
     for row in summary.layers:
         rates = {"weights": row.weights, "activations": row.activations, "total": row.total}
         made.add_row(Text(plain(row.layer)), *(rate(rates[name]) for name in columns))
-    return made
+    return titled(title, made)
 
 
 def _targets(summary: Summary) -> tuple[tuple[str, Estimate | None], ...]:
@@ -101,7 +106,8 @@ def _targets(summary: Summary) -> tuple[tuple[str, Estimate | None], ...]:
 
 
 def _model(summary: Summary) -> RenderableType:
-    made = table("\nVulnerability of the model, %", "", "value")
+    title = "Vulnerability of the model, %"
+    made = table("", "value")
     made.columns[1].justify = "left"
     for label, estimate in (
         ("MVF of weights, mean of the layers", summary.mvf_weights),
@@ -111,18 +117,19 @@ def _model(summary: Summary) -> RenderableType:
     ):
         if estimate:
             made.add_row(label, Text(rate(estimate, 3), style="bold"))
-    return made
+    return titled(title, made)
 
 
 def _bits(summary: Summary) -> RenderableType:
-    made = table("\nBits, over all layers, %", "bit", *(name for name, shown in _targets(summary) if shown))
+    title = "Bits, over all layers, %"
+    made = table("bit", *(name for name, shown in _targets(summary) if shown))
     targets = [name for name, shown in _targets(summary) if shown]
     found: dict[tuple[str, tuple[int, ...]], dict[str, Estimate]] = {}
     for row in summary.bits:
         found.setdefault((row.dtype, row.bits), {})[row.target] = row.rate
     for (dtype, bits), rates in sorted(found.items(), key=lambda item: (item[0][0], -max(item[0][1]))):
         made.add_row(f"{dtype} {positions(bits)}", *(rate(rates.get(target), 3) for target in targets))
-    return made
+    return titled(title, made)
 
 
 def positions(bits: tuple[int, ...]) -> str:
@@ -137,14 +144,16 @@ def positions(bits: tuple[int, ...]) -> str:
 
 
 def _worst(summary: Summary) -> RenderableType:
-    made = table("\nMost vulnerable", "layer", "of", "LVF, %")
+    title = "Most vulnerable"
+    made = table("layer", "of", "LVF, %")
     for target, layer, estimate in summary.most_vulnerable:
         made.add_row(Text(plain(layer)), target, rate(estimate))
-    return made
+    return titled(title, made)
 
 
 def _outcomes(summary: Summary) -> RenderableType:
-    made = table("\nHow faults end, %", "outcome", *(name for name, shown in _targets(summary) if shown))
+    title = "How faults end, %"
+    made = table("outcome", *(name for name, shown in _targets(summary) if shown))
     ends = [end for end in (summary.outcomes_weights, summary.outcomes_activations) if end]
     for label, name in (
         ("masked", "masked"),
@@ -153,7 +162,7 @@ def _outcomes(summary: Summary) -> RenderableType:
         ("  of it non-finite", "non_finite"),
     ):
         made.add_row(label, *(rate(_share(end, name), 3) for end in ends))
-    return made
+    return titled(title, made)
 
 
 def _share(outcomes: Outcomes, name: str) -> Estimate:
