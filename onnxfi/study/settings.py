@@ -144,7 +144,7 @@ class Machine:
     provider   'auto': CUDA where it is there, else the CPU
     workers    processes of one thread each; None: one a core; 1: none but this one
     scheduler  address of a Dask scheduler, such as 'tcp://host:8786', whose workers run the trials instead
-    memory     bytes that all processes together may use
+    memory     bytes that all processes of this machine together may use; with a scheduler, each of its workers
     """
 
     exact: bool = False

@@ -1,0 +1,39 @@
+"""Shards of a study joined, and the whole recomputed: from folders alone, without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxfi.errors import StudyError
+from onnxfi.study.finding import Finding, find
+from onnxfi.study.journal import Journal
+from onnxfi.study.merge import merge
+from onnxfi.study.scheme import make_scheme
+from onnxfi.study.settings import Plan, Precision
+from onnxfi.study.targets import Targets
+
+
+def join(shards: Sequence[Path], folder: Path) -> Finding:
+    """Merge the folders of a fixed plan's shards into `folder`, and find out what they say together.
+
+    Raises StudyError: they hold different studies, an adaptive one, or different results of one trial.
+    """
+    merge(shards, folder)
+    with Journal.read(folder) as journal:
+        return found(journal)
+
+
+def found(journal: Journal) -> Finding:
+    """What the study of a journal found, as far as it has come."""
+    identity, about = journal.identity, journal.about
+    try:
+        settings: Mapping[str, Any] = about["settings"]
+        plan = Plan(**{**settings["plan"], "shard": None})
+        precision = Precision(**settings["precision"])
+        targets = Targets.restore(identity.space["fault_model"], identity.space["regions"], about["names"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StudyError(f"{journal.folder} was written by another version of onnxfi; use that version.") from error
+    images = int(identity.data["images"])
+    return find(journal, targets, make_scheme(plan, precision, targets, images), images, precision.confidence)
