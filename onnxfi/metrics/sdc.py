@@ -13,20 +13,19 @@ A trial with a non-finite logit has no answer: all four hold. So sdc_1 is `criti
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.metrics.outcome import CRITICAL
 
-Sdc = Literal["sdc_1", "sdc_5", "sdc_10", "sdc_20", "non_finite"]
-SDCS: tuple[Sdc, ...] = ("sdc_1", "sdc_5", "sdc_10", "sdc_20", "non_finite")
+SDCS = ("sdc_1", "sdc_5", "sdc_10", "sdc_20", "non_finite")
 
 Flags = NDArray[np.bool_]
 
 
-def sdc_flags(records: NDArray[Any], confidence: NDArray[np.float64]) -> dict[Sdc, Flags]:
+def sdc_flags(records: NDArray[Any], confidence: NDArray[np.float64]) -> dict[str, Flags]:
     """bool (T,) of each measure, for RECORD (T,) and the fault-free confidence in the fault-free top-1, (T,)."""
     broken = records["finite"] == 0
     moved = np.abs(records["confidence"].astype(np.float64) - confidence)

@@ -38,19 +38,19 @@ class Rates:
 
     def estimate(self, weights: Weights | None, outcome: Outcome = "critical") -> Estimate | None:
         """The rate whose share of each stratum is `weights` (H,), from metrics.factors; None for None."""
-        if weights is None:
-            return None
-        seen, size = self.seen(outcome), self.size
-        value, low, high = stratified_interval(weights, seen, self.drawn, size, self.confidence)
+        return None if weights is None else self.of(weights, self.counts[:, OUTCOMES.index(outcome)])
+
+    def of(self, weights: Weights, count: NDArray[np.int64]) -> Estimate:
+        """The rate of the trials that `count` (H,) counts in each stratum, such as those of one outcome.
+
+        Of a crossed plan what was drawn is faults, each with the share of its images that `count` counts.
+        """
+        seen = count / (self.images if self.crossed else 1)
+        value, low, high = stratified_interval(weights, seen, self.drawn, self.size, self.confidence)
         part = weights > 0
         trials = int(self.trials[part].sum())
         population = sum(stratum.population for stratum, counted in zip(self.strata, part, strict=True) if counted)
         return Estimate(float(value[0]) if trials else None, float(low[0]), float(high[0]), trials, population)
-
-    def seen(self, outcome: Outcome) -> NDArray[np.float64]:
-        """Of what was drawn (H,), how much ended so: trials; of a crossed plan, faults as shares of their images."""
-        column = self.counts[:, OUTCOMES.index(outcome)].astype(np.float64)
-        return column / self.images if self.crossed else column
 
     @property
     def trials(self) -> NDArray[np.int64]:
