@@ -13,6 +13,7 @@ from onnxfi.engine.engine import Engine
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.study import place
 from onnxfi.study.accuracy import accuracy
+from onnxfi.study.answers import Answers
 from onnxfi.study.assembly import Assembly
 from onnxfi.study.bench import Context
 from onnxfi.study.campaign import Progress, campaign
@@ -63,7 +64,12 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
     place.claim(folder, assembly.identity)
     with workshop(folder) as work:
         engine = prepared(assembly.network, assembly.dataset.images, question.space.regions, assembly.engine, work)
-        about = {**assembly.about, "golden_accuracy": _accuracy(assembly, engine), "settings": asked.to_dict()}
+        about = {
+            **assembly.about,
+            "golden_accuracy": _accuracy(assembly, engine),
+            "answers": Answers.of(engine.golden_logits, assembly.dataset).to_dict(),
+            "settings": asked.to_dict(),
+        }
         with Journal.open(folder, assembly.identity, about) as journal:
             sweep(folder, work)
             images = len(assembly.dataset)

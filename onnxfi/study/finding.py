@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from onnxfi.study.adaptive import Tally
+from onnxfi.study.answers import Answers
 from onnxfi.study.channels import ChannelRate, channel_rates
+from onnxfi.study.evidence import Evidence, gather
+from onnxfi.study.history import Step, history
 from onnxfi.study.journal import Journal
 from onnxfi.study.rates import Rates
 from onnxfi.study.result import Cost
@@ -19,7 +22,10 @@ from onnxfi.study.targets import Targets
 
 @dataclass(frozen=True)
 class Finding:
-    """`about` and `identity` as in study.json, the latter as a dict. `reached`: the plan got what it is for."""
+    """`about` and `identity` as in study.json, the latter as a dict. `reached`: the plan got what it is for.
+
+    `evidence`: what the trials mean; None where study.json does not tell the fault-free answers.
+    """
 
     targets: Targets
     scheme: Scheme
@@ -29,6 +35,8 @@ class Finding:
     reached: bool
     identity: Mapping[str, Any]
     about: Mapping[str, Any]
+    evidence: Evidence | None = None
+    history: tuple[Step, ...] = ()
 
 
 def find(journal: Journal, targets: Targets, scheme: Scheme, images: int, confidence: float) -> Finding:
@@ -37,6 +45,7 @@ def find(journal: Journal, targets: Targets, scheme: Scheme, images: int, confid
     for number in range(len(journal.rounds())):
         table += journal.counts(number, len(scheme.strata))
     rates = Rates(scheme.strata, table[:, 0], table[:, 1:], images, scheme.crossed, confidence)
+    said = journal.about.get("answers")
     return Finding(
         targets,
         scheme,
@@ -46,4 +55,6 @@ def find(journal: Journal, targets: Targets, scheme: Scheme, images: int, confid
         scheme.reached(Tally(rates.counts)),
         asdict(journal.identity),
         journal.about,
+        gather(journal.results(), rates, scheme.factors, Answers.restore(said)) if said else None,
+        history(journal, rates, scheme.factors),
     )
