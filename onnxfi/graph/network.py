@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, TypeProto, helper
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TypeProto, helper, numpy_helper
 
 from onnxfi.errors import ModelError
 from onnxfi.graph.batchnorm import batch_norm
@@ -124,6 +126,13 @@ class Network:
                     seen.add(p.tensor)
                     result.append((layer, p))
         return result
+
+    def stored(self, tensor: str) -> NDArray[Any]:
+        """The values of a stored tensor, in its shape and dtype; KeyError where no initializer has that name."""
+        for initializer in self.model.graph.initializer:
+            if initializer.name == tensor:
+                return np.asarray(numpy_helper.to_array(initializer))
+        raise KeyError(tensor)
 
 
 def _input(done: Ingested) -> ValueSpec:

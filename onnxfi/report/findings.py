@@ -11,6 +11,7 @@ from onnxfi.metrics.estimate import Estimate
 from onnxfi.report.summary import BitRate, LayerRates, Outcomes, Summary
 from onnxfi.study.accuracy import Accuracy
 from onnxfi.study.finding import Finding
+from onnxfi.study.scheme import factors_of
 from onnxfi.study.targets import LayerName
 
 
@@ -37,7 +38,7 @@ def summarize(finding: Finding, settings: dict[str, Any] | None = None) -> Summa
         outcomes_weights=_outcomes(finding, "weights"),
         outcomes_activations=_outcomes(finding, "activations"),
         activation=settings["target"]["activation"] if "activations" in factors.targets else None,
-        plan=dict(identity["plan"]),
+        plan=dict(finding.plan),
         converged=finding.reached,
         trials=int(rates.trials.sum()),
         image_inferences=finding.cost.image_inferences,
@@ -69,10 +70,11 @@ def _layer(finding: Finding, layer: LayerName) -> LayerRates:
 
 
 def _bits(finding: Finding) -> tuple[BitRate, ...]:
-    kinds = {(s.target, s.dtype, s.bits): None for s in finding.scheme.strata}
+    rates = finding.by_bits
+    factors = factors_of(finding.targets, rates.strata)
     found: list[BitRate] = []
-    for target, dtype, bits in kinds:
-        rate = finding.rates.estimate(finding.scheme.factors.bits(target, dtype, bits))
+    for target, dtype, bits in {(s.target, s.dtype, s.bits): None for s in rates.strata}:
+        rate = rates.estimate(factors.bits(target, dtype, bits))
         if rate is not None:
             found.append(BitRate(target, dtype, bits, rate))
     return tuple(sorted(found, key=lambda row: (row.target != "weights", row.dtype, [-bit for bit in row.bits])))

@@ -15,7 +15,7 @@ from onnxfi.study.dataset import Dataset
 from onnxfi.study.identity import Identity
 from onnxfi.study.inputs import read_images
 from onnxfi.study.question import Question
-from onnxfi.study.scheme import Scheme, make_scheme
+from onnxfi.study.scheme import Scheme, describe, make_scheme
 from onnxfi.study.targets import Targets, find_targets
 
 CRITERION = "top-1"
@@ -65,7 +65,8 @@ def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
     dataset = read_images(network, asked.data, plan.seed)
     network, probe = look(network, dataset.images)
     targets = find_targets(network, probe, target)
-    scheme = make_scheme(plan, asked.precision, targets, len(dataset))
+    described = describe(plan, asked.precision, targets, network.stored)
+    scheme = make_scheme(described, asked.precision, targets, len(dataset))
     identity = Identity(
         model=network.sha256,
         data={"sha256": dataset.sha256, "images": len(dataset)},
@@ -75,7 +76,7 @@ def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
             "fault_model": target.fault_model,
             "regions": targets.regions(),
         },
-        plan=scheme.identity,
+        plan=described,
         seed=plan.seed,
         criterion=CRITERION,
         arithmetic="exact" if machine.exact else "fast",

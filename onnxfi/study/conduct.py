@@ -83,6 +83,7 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
                     asked.precision.confidence,
                     asked.plan.shard,
                     spent,
+                    assembly.scheme.pilots,
                 ):
                     if listener is not None:
                         listener(_snapshot(assembly, folder, progress))

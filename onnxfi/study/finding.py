@@ -14,6 +14,7 @@ from onnxfi.study.channels import ChannelRate, channel_rates
 from onnxfi.study.evidence import Evidence, gather
 from onnxfi.study.history import Step, history
 from onnxfi.study.journal import Journal
+from onnxfi.study.positions import told_apart
 from onnxfi.study.rates import Rates
 from onnxfi.study.result import Cost
 from onnxfi.study.scheme import Scheme
@@ -22,7 +23,9 @@ from onnxfi.study.targets import Targets
 
 @dataclass(frozen=True)
 class Finding:
-    """`about` and `identity` as in study.json, the latter as a dict. `reached`: the plan got what it is for.
+    """`about` and `identity` as in study.json, the latter as a dict. `plan`: that of the identity, with what the study
+    added to it. `reached`: the plan got what it is for. `by_bits`: the same trials, told apart by class of bits, where
+    the plan draws from coarser strata; else `rates` again.
 
     `evidence`: what the trials mean; None where study.json does not tell the fault-free answers.
     """
@@ -30,8 +33,10 @@ class Finding:
     targets: Targets
     scheme: Scheme
     rates: Rates
+    by_bits: Rates
     channels: tuple[ChannelRate, ...]
     cost: Cost
+    plan: Mapping[str, Any]
     reached: bool
     identity: Mapping[str, Any]
     about: Mapping[str, Any]
@@ -41,18 +46,21 @@ class Finding:
 
 def find(journal: Journal, targets: Targets, scheme: Scheme, images: int, confidence: float) -> Finding:
     """Recompute everything from the journal, finished or not."""
-    table = np.zeros((len(scheme.strata), 5), np.int64)
-    for number in range(len(journal.rounds())):
-        table += journal.counts(number, len(scheme.strata))
+    strata = len(scheme.strata)
+    tables = [journal.counts(number, strata) for number in range(len(journal.rounds()))]
+    table = sum(tables, np.zeros((strata, 5), np.int64))
+    rounds = [Tally(table[:, 1:]) for table in tables]
     rates = Rates(scheme.strata, table[:, 0], table[:, 1:], images, scheme.crossed, confidence)
     said = journal.about.get("answers")
     return Finding(
         targets,
         scheme,
         rates,
+        told_apart(targets.space, rates, journal.results()),
         tuple(channel_rates(targets, rates, journal.results())),
         journal.cost(),
-        scheme.reached(Tally(rates.counts)),
+        scheme.settled(rounds),
+        scheme.reached(rounds),
         asdict(journal.identity),
         journal.about,
         gather(journal.results(), rates, scheme.factors, Answers.restore(said)) if said else None,

@@ -11,7 +11,7 @@ from onnxfi.study.finding import Finding, find
 from onnxfi.study.journal import Journal
 from onnxfi.study.merge import merge
 from onnxfi.study.scheme import make_scheme
-from onnxfi.study.settings import Plan, Precision
+from onnxfi.study.settings import Precision
 from onnxfi.study.targets import Targets
 
 
@@ -30,10 +30,9 @@ def found(journal: Journal) -> Finding:
     identity, about = journal.identity, journal.about
     try:
         settings: Mapping[str, Any] = about["settings"]
-        plan = Plan(**{**settings["plan"], "shard": None})
         precision = Precision(**settings["precision"])
         targets = Targets.restore(identity.space["fault_model"], identity.space["regions"], about["names"])
+        scheme = make_scheme(identity.plan, precision, targets, int(identity.data["images"]))
     except (KeyError, TypeError, ValueError) as error:
         raise StudyError(f"{journal.folder} was written by another version of onnxfi; use that version.") from error
-    images = int(identity.data["images"])
-    return find(journal, targets, make_scheme(plan, precision, targets, images), images, precision.confidence)
+    return find(journal, targets, scheme, int(identity.data["images"]), precision.confidence)
