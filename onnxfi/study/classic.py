@@ -45,7 +45,7 @@ def describe(plan: Plan, precision: Precision, space: FaultSpace, stored: Stored
     StudyError where the options do not go together.
     """
     if precision.budget is not None:
-        raise StudyError(f"--budget is for the adaptive plan; a {plan.kind} plan has as many trials as it has.")
+        raise StudyError(f"--budget bounds an adaptive study, not a {plan.kind} plan; leave it out.")
     if plan.kind == "exhaustive":
         return {"kind": plan.kind}
     told: dict[str, Any] = {"kind": plan.kind, "margin": plan.margin, "confidence": precision.confidence}

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from onnxfi.engine.engine import Engine
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.study import place
@@ -19,6 +21,7 @@ from onnxfi.study.bench import Context
 from onnxfi.study.campaign import Progress, campaign
 from onnxfi.study.finding import Finding, find
 from onnxfi.study.journal import Journal
+from onnxfi.study.rates import OUTCOMES
 from onnxfi.study.result import Cost
 from onnxfi.study.settings import Machine, Precision
 from onnxfi.study.source import Elsewhere, Here, prepared, sweep, workshop
@@ -74,6 +77,7 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
             sweep(folder, work)
             images = len(assembly.dataset)
             spent = Cost(images, float(images), time.monotonic() - started)
+            watch = _Watch(assembly, folder)
             with _runner(assembly, engine, work, workers) as runner:
                 for progress in campaign(
                     question,
@@ -86,7 +90,7 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
                     assembly.scheme.pilots,
                 ):
                     if listener is not None:
-                        listener(_snapshot(assembly, folder, progress))
+                        listener(watch.snapshot(progress))
             return find(journal, assembly.targets, assembly.scheme, images, asked.precision.confidence)
 
 
@@ -107,17 +111,22 @@ def _accuracy(assembly: Assembly, engine: Engine) -> dict[str, float] | None:
     return None if labels is None else asdict(accuracy(engine.golden_logits, labels))
 
 
-def _snapshot(assembly: Assembly, folder: Path, progress: Progress) -> Snapshot:
-    factors, rates = assembly.scheme.factors, progress.rates
-    mvf = {target: rates.estimate(factors.mvf(target)) for target in factors.targets}
-    layers = [
-        rates.estimate(factors.lvf(target, layer)) for target in factors.targets for layer in factors.own_layers(target)
-    ]
-    asked = assembly.asked
-    return Snapshot(
-        folder,
-        progress,
-        {target: estimate for target, estimate in mvf.items() if estimate is not None},
-        max((estimate.half_width for estimate in layers if estimate is not None), default=1.0),
-        asked.precision if asked.plan.kind == "adaptive" else None,
-    )
+class _Watch:
+    """Snapshots of one study: a few rates of many strata, again and again, so their weights are worked out once."""
+
+    def __init__(self, assembly: Assembly, folder: Path) -> None:
+        factors, asked = assembly.scheme.factors, assembly.asked
+        mvf = {target: factors.mvf(target) for target in factors.targets}
+        lvf = [factors.lvf(target, layer) for target in factors.targets for layer in factors.own_layers(target)]
+        self._folder = folder
+        self._goal = asked.precision if asked.plan.kind == "adaptive" else None
+        self._targets = [target for target, weights in mvf.items() if weights is not None]
+        self._weights = np.array([weights for weights in (*mvf.values(), *lvf) if weights is not None])
+
+    def snapshot(self, progress: Progress) -> Snapshot:
+        rates = progress.rates
+        estimates = rates.each(self._weights, rates.counts[:, OUTCOMES.index("critical")])
+        models = len(self._targets)
+        mvf = dict(zip(self._targets, estimates[:models], strict=True))
+        widest = max((estimate.half_width for estimate in estimates[models:]), default=1.0)
+        return Snapshot(self._folder, progress, mvf, widest, self._goal)

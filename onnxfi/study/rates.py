@@ -45,12 +45,19 @@ class Rates:
 
         Of a crossed plan what was drawn is faults, each with the share of its images that `count` counts.
         """
+        return self.each(np.atleast_2d(weights), count)[0]
+
+    def each(self, weights: Weights, count: NDArray[np.int64]) -> list[Estimate]:
+        """The same for many rates at once, weights (R, H)."""
         seen = count / (self.images if self.crossed else 1)
-        value, low, high = stratified_interval(weights, seen, self.drawn, self.size, self.confidence)
+        bounds = stratified_interval(weights, seen, self.drawn, self.size, self.confidence)
         part = weights > 0
-        trials = int(self.trials[part].sum())
-        population = sum(stratum.population for stratum, counted in zip(self.strata, part, strict=True) if counted)
-        return Estimate(float(value[0]) if trials else None, float(low[0]), float(high[0]), trials, population)
+        trials = part @ self.trials
+        population = part @ np.array([stratum.population for stratum in self.strata], np.int64)
+        return [
+            Estimate(float(value) if n else None, float(low), float(high), int(n), int(N))
+            for value, low, high, n, N in zip(*bounds, trials, population, strict=True)
+        ]
 
     @property
     def trials(self) -> NDArray[np.int64]:
