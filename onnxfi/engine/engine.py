@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from onnxfi.engine.golden import Golden
-from onnxfi.engine.head import Head
+from onnxfi.engine.head import Head, filters_of
 from onnxfi.engine.operands import Operands
-from onnxfi.engine.patching import changed, filter_patch, mac_words, op_patch, word_patch
+from onnxfi.engine.patching import changed, faulty_words, filter_patch, mac_words, op_patch, word_patch
 from onnxfi.engine.prepare import Prepared
 from onnxfi.engine.route import Route, node_of
 from onnxfi.engine.tail import Patch
@@ -91,30 +91,34 @@ class Engine:
         head = self._head(route)
         if route.head == "general" or (route.head == "filter" and head is None):
             return self._general(route, trials, image)
-        patch, masked = self._patch(route, head, trials)
+        cut, patch, masked = self._changed(route, head, trials)
         live = np.flatnonzero(~masked)
-        return self._through(route.cut, image, live, lambda tail, rows: tail.run(image[rows], patch.take(rows)))
+        return self._through(cut, image, live, lambda tail, rows: tail.run(image[rows], patch.take(rows)))
 
-    def _patch(self, route: Route, head: Head | None, trials: Array) -> tuple[Patch, Array]:
-        """What the trials change at the cut, and which of them change nothing."""
-        if route.head == "word":
-            return word_patch(self._golden[route.region.tensor], trials)
-        if head is None or route.chain is None:
-            raise EngineError(f"Layer {route.layer.id!r} has no head")
-        if route.head == "filter" and route.parameter:
+    def _changed(self, route: Route, head: Head | None, trials: Array) -> tuple[str, Patch, Array]:
+        """Where the model is cut, what the trials change there, and which of them change nothing."""
+        if route.head == "filter" and head and route.parameter:
             before = head.rows_run
             patched = filter_patch(head, route.parameter, trials)
             self._count(head.rows_run - before, head.macs)
-            return patched
-        output = self._golden[route.chain.start]
+            return route.cut, *patched
+        golden = self._golden[route.region.tensor]
         if route.region.kind == "mac":
-            source = self._golden[route.layer.input]
-            node = node_of(self._prepared.network.model, route.layer.node)
-            site, after = mac_words(Operands(node, source, head.filters, output.shape[1:]), output, trials)
+            site, after = mac_words(self._operands(route), golden, trials)
         else:
-            site = trials["site"].astype(np.int64)
-            after = changed(output.reshape(len(output), -1)[trials["image"].astype(np.int64), site], trials)
-        return op_patch(head, self._golden, trials, after, site)
+            site, after = faulty_words(golden, trials)
+        if route.head == "op" and head:
+            return route.cut, *op_patch(head, self._golden, trials, after, site)
+        return route.region.tensor, *word_patch(golden, trials, after, site)
+
+    def _operands(self, route: Route) -> Operands:
+        model, layer, weight = self._prepared.network.model, route.layer, route.layer.weight
+        path = find_path(model, weight.tensor, weight.path) if weight else None
+        if path is None:
+            raise EngineError(f"Layer {layer.id!r} has no operands that can be found word by word.")
+        node = node_of(model, layer.node)
+        row = self._golden[route.region.tensor].shape[1:]
+        return Operands(node, self._golden[layer.input], filters_of(node, path.weight), row)
 
     def _general(self, route: Route, trials: Array, image: Array) -> tuple[Array, Array]:
         """Any initializer, whoever reads it: it becomes an input of its own tail, one run a fault."""

@@ -148,7 +148,7 @@ class Head:
         self.macs = int(np.prod(self._rest, dtype=np.int64)) * weight.weight.size // self.channels
         self._dense = node.op_type != "Conv"
         self._transposed = self._dense and not int_attribute(node, "transB")
-        self.filters = np.ascontiguousarray(weight.weight.T) if self._transposed else weight.weight
+        self.filters = filters_of(node, weight.weight)
         self._bias = None if bias is None else np.resize(bias.weight, self.channels)
         self.parameters = {name: constant(model, name).reshape(-1) for name in dict.fromkeys(chain.parameters)}
         self._places = None if axis == 0 else np.moveaxis(np.arange(np.prod(self._row)).reshape(self._row), axis, 0)
@@ -240,3 +240,10 @@ class Head:
             tried.append(outputs + 1)
         for copies in tried:
             yield _PairedConv(model, node, source, self.channels, copies, biased)
+
+
+def filters_of(node: Node, weight: Array) -> Array:
+    """The weight of a Conv, Gemm or MatMul with its output channel first."""
+    if node.op_type == "Conv" or int_attribute(node, "transB"):
+        return weight
+    return np.ascontiguousarray(weight.T)

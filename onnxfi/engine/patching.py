@@ -25,14 +25,16 @@ def changed(values: Array, trials: Array) -> Array:
     return word.values((words & keep) ^ toggle)
 
 
-def word_patch(golden: Array, trials: Array) -> tuple[Patch, Array]:
-    """Stored activation words changed in place; also which trials (bool (T,)) change nothing.
+def faulty_words(golden: Array, trials: Array) -> tuple[Array, Array]:
+    """The place of each trial's word in its row, and the word after the change; `golden`: rows (images, *row)."""
+    site = trials["site"].astype(np.int64)
+    stored = golden.reshape(len(golden), -1)[trials["image"].astype(np.int64), site]
+    return site, changed(stored, trials)
 
-    `golden`: rows (images, *row) of the tensor.
-    """
-    image, site = trials["image"].astype(np.int64), trials["site"].astype(np.int64)
-    before = golden.reshape(len(golden), -1)[image, site]
-    after = changed(before, trials)
+
+def word_patch(golden: Array, trials: Array, after: Array, site: Array) -> tuple[Patch, Array]:
+    """Words `after` (T,) at `site` (T,) of the tensor of rows `golden`; also which (bool (T,)) change nothing."""
+    before = golden.reshape(len(golden), -1)[trials["image"].astype(np.int64), site]
     return Patch(after[:, None], where=site[:, None]), equal_words(after, before)
 
 

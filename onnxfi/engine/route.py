@@ -12,6 +12,7 @@ from onnxfi.graph.chain import Chain, channel_chain
 from onnxfi.graph.cut import Model, Node, SubGraph, int_attribute, sub_graph
 from onnxfi.graph.layers import Layer, Parameter
 from onnxfi.graph.network import Network
+from onnxfi.graph.path import find_path
 
 _FLOATS = ("float16", "float32", "float64")
 
@@ -48,7 +49,8 @@ def find_route(network: Network, region: Region, probe: Probe) -> Route:
     if region.kind in ("output", "mac"):
         if region.kind == "mac":
             _check_mac(network, layer, probe)
-        return Route(region, "op" if chain else "word", layer, chain=chain, axis=axis)
+        followed = chain if _plain(network, layer, probe) else None
+        return Route(region, "op" if followed else "word", layer, chain=followed, axis=axis)
     parameter = next(p for p in layer.parameters if p.tensor == region.tensor)
     if chain and _head_reaches(network, layer, parameter, chain, probe):
         return Route(region, "filter", layer, parameter, chain, axis)
@@ -117,7 +119,9 @@ def _per_channel(parameter: Parameter, layer: Layer, probe: Probe) -> bool:
 
 
 def _check_mac(network: Network, layer: Layer, probe: Probe) -> None:
-    if layer.op not in ("Conv", "Gemm", "MatMul") or not _plain(network, layer, probe):
+    weight = layer.weight
+    known = weight is not None and find_path(network.model, weight.tensor, weight.path) is not None
+    if layer.op not in ("Conv", "Gemm", "MatMul") or not known or not _plain(network, layer, probe):
         raise EngineError(
             f"Layer {layer.id!r} ({layer.op}) has no operands of the kind that `--activation mac` changes: "
             "take --activation input or output, or leave the layer out with --layers."

@@ -38,7 +38,8 @@ class Path:
                 where = np.unravel_index(index, before)
                 index = np.ravel_multi_index(tuple(where[axis] for axis in order), after)
             elif node.op_type == "Cast":
-                value = value.astype(helper.tensor_dtype_to_np_dtype(_attribute(node, "to", 1)))
+                with np.errstate(over="ignore", invalid="ignore"):  # a faulty word may be beyond the narrower type
+                    value = value.astype(helper.tensor_dtype_to_np_dtype(_attribute(node, "to", 1)))
             elif node.op_type == "BitCast":
                 value = value.view(helper.tensor_dtype_to_np_dtype(_attribute(node, "to", 1)))
             elif node.op_type == "DequantizeLinear":
