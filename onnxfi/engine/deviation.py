@@ -1,0 +1,103 @@
+"""Numbers put in the place of stored ones: an engine that is asked for deviations, not for faults in writing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxfi.engine.engine import Engine
+from onnxfi.engine.head import Head
+from onnxfi.engine.operands import Operands
+from onnxfi.engine.route import Route, node_of
+from onnxfi.engine.tail import Patch, equal_words
+from onnxfi.errors import EngineError
+from onnxfi.faults.bits import Word
+from onnxfi.faults.space import TRIAL, Region
+from onnxfi.graph.chain import constant
+
+Array = np.ndarray[Any, Any]
+
+
+class Deviations(Engine):
+    """An engine whose trials put any value into a word, or move a whole output channel by one number."""
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions that were prepared; they are meant by their place here."""
+        return tuple(route.region for route in self._prepared.routes)
+
+    @property
+    def images(self) -> int:
+        """Images that were prepared."""
+        return self._prepared.images
+
+    def stored(self, region: int, image: Array, site: Array) -> Array:
+        """The fault-free words (T,) of `region` at flat sites (T,), on images (T,)."""
+        found = self.regions[region]
+        if found.target == "weights":
+            return np.asarray(constant(self._prepared.network.model, found.tensor).reshape(-1)[site])
+        golden = self._golden[found.tensor]
+        return np.asarray(golden.reshape(len(golden), -1)[image, site])
+
+    def put(self, region: int, image: Array, site: Array, values: Array) -> Array:
+        """Outcomes, RECORD (T,), of `values` (T,), of the region's dtype, in the place of the stored words."""
+        word = Word(self.regions[region].dtype)
+        trials = np.zeros(len(values), TRIAL)
+        trials["region"], trials["site"], trials["image"] = region, site, image
+        trials["toggle"] = word.words(np.ascontiguousarray(values))
+        return self.run(trials)
+
+    def operands(self, region: int) -> Operands:
+        """What is multiplied for each output neuron of the layer whose op writes `region` (kind output)."""
+        route = self._prepared.routes[region]
+        head, layer = self._needed(route), route.layer
+        node = node_of(self._prepared.network.model, layer.node)
+        row = self._golden[layer.output].shape[1:]
+        return Operands(node, self._golden[layer.input], head.filters, row)
+
+    def shift(self, region: int, image: Array, channel: Array, delta: Array) -> Array:
+        """Outcomes, RECORD (T,), of adding `delta` (T,) to every word of an output channel (T,), on images (T,).
+
+        `region` is of kind output. This is the filter fault of DeepVigor+ (Eq. 10): one constant for a whole channel.
+        """
+        route = self._prepared.routes[region]
+        patch, masked = self._moved(route, image, channel, delta)
+        live = np.flatnonzero(~masked)
+        golden, faulty = self._through(
+            route.cut, image, live, lambda tail, rows: tail.run(image[rows], patch.take(rows))
+        )
+        records = self._criterion(golden, faulty, self.golden_class[image])
+        records["image"] = image
+        return records
+
+    def _moved(self, route: Route, image: Array, channel: Array, delta: Array) -> tuple[Patch, Array]:
+        """The moved channel at the cut, and which rows (bool (T,)) it leaves as they were."""
+        if route.chain is None:
+            golden = self._golden[route.region.tensor]
+            places = np.moveaxis(np.arange(golden[0].size).reshape(golden.shape[1:]), route.axis, 0)
+            where = places[channel].reshape(len(channel), -1)
+            before = golden.reshape(len(golden), -1)[image[:, None], where]
+            after = _added(before, delta)
+            return Patch(after, where=where), equal_words(after, before)
+        head = self._needed(route)
+        start = head.golden_channels(head.chain.start, image, channel)
+        after = head.follow(head.fault_free(image, channel), _added(start, delta))
+        before = head.golden_channels(head.chain.end, image, channel)
+        return head.patch(after, channel), equal_words(after, before)
+
+    def _needed(self, route: Route) -> Head:
+        head = self._head(route)
+        if head is None:
+            raise EngineError(
+                f"Layer {route.layer.id!r} ({route.layer.op}) is none whose output channels can be followed: "
+                "leave it out with --layers."
+            )
+        return head
+
+
+def _added(values: Array, delta: Array) -> Array:
+    """`values` (T, ...) plus one number a row, in their own float type."""
+    with np.errstate(all="ignore"):
+        moved = values + delta.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
+    return np.ascontiguousarray(moved)

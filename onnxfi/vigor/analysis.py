@@ -1,0 +1,163 @@
+"""A DeepVigor+ analysis from end to end: model and images in, rates and ranges out."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from onnxfi.engine.engine import Cost, Engine
+from onnxfi.engine.prepare import prepare
+from onnxfi.errors import StudyError
+from onnxfi.faults.bits import Word
+from onnxfi.faults.space import Region
+from onnxfi.graph.channels import Channels
+from onnxfi.study.assembly import Asked, Assembly, assemble
+from onnxfi.study.conduct import worker_count
+from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.study.targets import Targets
+from onnxfi.vigor.crew import Crew
+from onnxfi.vigor.deepvigor_plus import Part, jobs
+from onnxfi.vigor.estimates import Estimates
+from onnxfi.vigor.measured import Measured, gather
+from onnxfi.vigor.pairs import Array
+from onnxfi.vigor.sample import Drawn, Sampling, draw
+
+Listener = Callable[[str, int, int], None]
+"""Told the layer that comes next, how many pairs were decided, and how many there are."""
+
+_ALIKE = 0.5  # spread of CVFs, relative to their mean, beyond which channels are called unlike
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a network.
+
+    target      which faults; only bit flips
+    data        which images
+    sampling    how much of it is looked at
+    confidence  of every interval
+    machine     where it runs
+    """
+
+    target: Target
+    data: Data
+    sampling: Sampling
+    confidence: float
+    machine: Machine
+
+    def __post_init__(self) -> None:
+        if self.target.fault_model != "bit-flip":
+            raise StudyError("DeepVigor and DeepVigor+ are about bit flips: leave --fault-model out.")
+        if not 0 < self.confidence < 1:
+            raise StudyError(f"--confidence is {self.confidence}; give a fraction between 0 and 1, such as 0.99.")
+        if self.machine.scheduler:
+            raise StudyError("onnxfi vigor runs on this machine only: leave --scheduler out.")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found. `golden_logits` (N, classes); `seconds`: wall time, golden pass included."""
+
+    assembly: Assembly
+    question: Question
+    estimates: Estimates
+    golden_logits: Array
+    cost: Cost
+    seconds: float
+    warnings: tuple[str, ...]
+
+    @property
+    def targets(self) -> Targets:
+        """The fault space, and its layers."""
+        return self.assembly.targets
+
+
+def analyze(model: Path | str, question: Question, progress: Listener | None = None) -> Analysis:
+    """Decide every fault of every site and image that the sampling takes.
+
+    Raises ModelError, DataError, FaultError, ProviderError, EngineError, StudyError: one sentence each.
+    """
+    started = time.monotonic()
+    assembly, workers = put_together(model, question)
+    targets, images = assembly.targets, len(assembly.dataset)
+    draws = draw_all(targets, images, question.sampling)
+    total, done = sum(drawn.image.size for drawn in draws), 0
+    measured: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
+        work = Path(folder)
+        prepare(assembly.network, assembly.dataset.images, runnable(targets), assembly.engine, work)
+        golden = Engine(work).golden_logits
+        with Crew[Part](work, workers) as crew:
+            for number, (region, drawn) in enumerate(zip(targets.space.regions, draws, strict=True)):
+                if progress is not None:
+                    progress(_layer(targets, region), done, total)
+                whole = read_pixels(assembly, region)
+                parts = crew.results(list(jobs(number, region, drawn, question.sampling.seed, whole)))
+                measured.append(gather(region, drawn, parts))
+                done += drawn.image.size
+            cost = crew.cost + Cost(images, float(images))
+    estimates = Estimates(targets, measured, question.confidence)
+    warnings = (*assembly.about["warnings"], *_unlike(targets, measured))
+    return Analysis(assembly, question, estimates, golden, cost, time.monotonic() - started, warnings)
+
+
+def put_together(model: Path | str, question: Question) -> tuple[Assembly, int]:
+    """The assembly, and how many processes run it. Raises FaultError for words too wide to search."""
+    workers = worker_count(question.machine)
+    asked = Asked(question.target, question.data, Plan(seed=question.sampling.seed), Precision(), question.machine)
+    assembly = assemble(model, asked, workers)
+    for region in assembly.targets.space.regions:
+        word = Word(region.dtype)
+        if word.width == 64 and word.mantissa is None:
+            raise StudyError(f"{region.tensor!r} holds {region.dtype}, which is not searched: use onnxfi analyze.")
+    return assembly, workers
+
+
+def runnable(targets: Targets) -> tuple[Region, ...]:
+    """The regions to prepare: for mac faults, which a neuron's output takes up, the words that the op writes."""
+    return tuple(
+        replace(region, kind="output", operands=1) if region.kind == "mac" else region
+        for region in targets.space.regions
+    )
+
+
+def draw_all(targets: Targets, images: int, sampling: Sampling) -> tuple[Drawn, ...]:
+    """The sites and images of each region; of mac, neurons are the sites."""
+    found = []
+    for number, (region, channels) in enumerate(zip(targets.space.regions, targets.channels, strict=True)):
+        terms = tuple((stride // region.operands, size, factor) for stride, size, factor in channels.terms)
+        found.append(draw(number, Channels(channels.count, terms), region.elements, images, sampling))
+    return tuple(found)
+
+
+def read_pixels(assembly: Assembly, region: Region) -> bool:
+    """Whether `region` is what a layer that reads the image itself multiplies: its weights, or the image.
+
+    There a deviation moves many channels in many directions at once, and answers change to and fro as it grows, more
+    than anywhere else; such layers are small, so every value is tried.
+    """
+    layer, pixels = assembly.network.layers[region.layer], assembly.network.input.name
+    return pixels == (layer.word if region.target == "weights" else region.tensor)
+
+
+def _layer(targets: Targets, region: Region) -> str:
+    return next((f"{layer.id}, {region.target}" for layer in targets.layers if layer.index == region.layer), "")
+
+
+def _unlike(targets: Targets, measured: list[Measured]) -> Iterator[str]:
+    """Sentences about layers of which a sample of channels says little: the paper takes channels for exchangeable."""
+    for m in measured:
+        _, rates = m.channels()
+        if m.drawn.all_sites or len(rates) < 3 or rates.mean() <= 0:
+            continue
+        spread = float(np.std(rates, ddof=1) / rates.mean())
+        if spread > _ALIKE:
+            yield (
+                f"Channels of {_layer(targets, m.region)}, are unlike: their VFs spread by {100 * spread:.0f} % about "
+                "their mean, so that a few of them say little about the others."
+            )

@@ -1,0 +1,90 @@
+"""Jobs on engines: in this process, or in several, each with an engine of its own on one prepared folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from onnxfi.engine.deviation import Deviations
+from onnxfi.engine.engine import Cost
+from onnxfi.errors import EngineError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Job(Protocol[T_co]):
+    """Something to do with an engine; it is sent to the process that does it."""
+
+    def run(self, engine: Deviations) -> T_co: ...
+
+
+class Crew(Generic[T]):
+    """Runs jobs in order of asking; a context manager. `cost` is what all of them ran so far."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.cost = Cost()
+        self._engine = Deviations(folder) if workers == 1 else None
+        self._pool = None
+        if self._engine is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(workers, context, _initialise, (folder,))
+
+    def results(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
+        """What each job gives, in their order. Raises EngineError where one failed or its process died."""
+        if self._engine is not None:
+            for job in jobs:
+                yield self._counted(*_do(self._engine, job))
+            return
+        assert self._pool is not None
+        try:
+            for result in self._pool.map(_work, jobs):
+                yield self._counted(*result)
+        except BrokenExecutor as error:
+            raise EngineError("A worker process died (killed, or out of memory): give fewer --workers.") from error
+
+    def _counted(self, result: T, cost: Cost) -> T:
+        self.cost += cost
+        return result
+
+    def __enter__(self) -> Crew[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_mine: list[Deviations] = []
+
+
+def _initialise(folder: Path) -> None:
+    """Start of a process: ^C is the parent's, and a process whose parent was killed ends itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    _mine[:] = [Deviations(folder)]
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _work(job: Job[T]) -> tuple[T, Cost]:
+    return _do(_mine[0], job)
+
+
+def _do(engine: Deviations, job: Job[T]) -> tuple[T, Cost]:
+    before = engine.cost
+    result = job.run(engine)
+    after = engine.cost
+    rows = after.image_inferences - before.image_inferences
+    return result, Cost(rows, after.equivalent_inferences - before.equivalent_inferences)

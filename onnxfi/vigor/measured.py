@@ -1,0 +1,60 @@
+"""What was found of one region: the parts of its jobs put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxfi.faults.space import Region
+from onnxfi.vigor.deepvigor_plus import Part
+from onnxfi.vigor.pairs import Audit
+from onnxfi.vigor.sample import Drawn
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of `region`, at the sites and images `drawn`.
+
+    bits   (S, B): VF of each bit of each site, mean over its images
+    pairs  (S, I): VF of each pair
+    lower  (S, I): delta-, -inf where no negative deviation is critical; upper: delta+, likewise
+    tried  values run, without those of the audit
+    """
+
+    region: Region
+    drawn: Drawn
+    bits: NDArray[np.float64]
+    pairs: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    tried: int
+    audit: Audit
+
+    @property
+    def sites(self) -> NDArray[np.float64]:
+        """VF of each site, (S,)."""
+        return np.asarray(self.bits.mean(axis=1))
+
+    def channels(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The channels that were looked at, and the mean VF of the sites of each."""
+        numbers, index, sizes = np.unique(self.drawn.channel, return_inverse=True, return_counts=True)
+        return numbers, np.bincount(index, self.sites) / sizes
+
+
+def gather(region: Region, drawn: Drawn, parts: Iterable[Part]) -> Measured:
+    """All parts of the pairs of `drawn`, in their order."""
+    sites, images = drawn.image.shape
+    bits = np.zeros((sites, len(region.bits)))
+    pairs, lower, upper = (np.empty(sites * images, np.float32) for _ in range(3))
+    at, tried, audit = 0, 0, Audit()
+    for part in parts:
+        here = np.arange(at, at + len(part.hits))
+        np.add.at(bits, here // images, part.hits)
+        pairs[here], lower[here], upper[here] = part.hits.mean(axis=1), part.lower, part.upper
+        at, tried, audit = at + len(here), tried + part.tried, audit + part.audit
+    shape = (sites, images)
+    pairs, lower, upper = pairs.reshape(shape), lower.reshape(shape), upper.reshape(shape)
+    return Measured(region, drawn, bits / images, pairs, lower, upper, tried, audit)
