@@ -32,6 +32,13 @@ IMAGES = 3
 # Of the largest golden logit: float32's own step (1e-7) times the sums and the layers that it goes through.
 ROUNDING = 1e-4
 STUDIED = select(but=("refused", "mixes-rows", "uncuttable"))
+# One of each kind: joins, layouts, dtypes, batches, sizes.
+MINGLED = (
+    *("arch_residual", "arch_dense", "arch_depthwise", "attention_batch_middle", "gemm_of_tokens_interleaved"),
+    *("qdq_int8", "float16_residual", "fixed_one_reshape", "fixed_four_unrolled", "matmul_vector", "conv_wide"),
+    *("dense_wide", "squeeze_excite", "shared_weight", "weight_int8_axis", "uneven_mish", "uneven_mean_head"),
+    *("uneven_batch_norm", "float16_tokens"),
+)
 # A layer of these ops has products that `mac` can name.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 
@@ -106,6 +113,17 @@ class Study:
         return [(int(site), label, change) for site in drawn for label, change in changes(region.dtype)]
 
 
+def excused(exact: Array, fast: Array, golden: Array) -> Array:
+    """Where the optimised graph may judge otherwise, bool (T,): logits that are nearer to each other than rounding, and
+    numbers so near to the largest one that a folded BatchNormalization overflows where two steps do not.
+    """
+    near = np.abs(exact["margin"]) <= ROUNDING * np.abs(golden.astype(np.float64)).max()
+    if golden.dtype.kind != "f":
+        return np.asarray(near)
+    largest = np.fmax(np.abs(exact["margin"]), np.abs(fast["margin"]))
+    return np.asarray(near | ((exact["finite"] != fast["finite"]) & (largest > 1e-4 * np.finfo(golden.dtype).max)))
+
+
 def compare(name: str, folder: Path, sites: int) -> tuple[int, int]:
     """Engine (exact) against oracle, and fast against exact, on `sites` sites of every tensor: trials, and critical."""
     study = Study(name, folder)
@@ -124,10 +142,10 @@ def compare(name: str, folder: Path, sites: int) -> tuple[int, int]:
             same &= ran[field] == expected[field]
         where = [(region.kind, region.tensor, *faults[at // IMAGES][:2], at % IMAGES) for at in range(len(asked))]
         wrong += [(*where[at], got[at], wanted[at]) for at in np.flatnonzero(~same)]
-        # Fast: critical or not as exact says, but for logits closer than rounding.
-        other = (fast.run(asked)["outcome"] == CRITICAL) != (ran["outcome"] == CRITICAL)
-        other &= ~(np.abs(ran["margin"]) <= ROUNDING * np.abs(golden).max())
-        far += [(*where[at], ran[at]) for at in np.flatnonzero(other)]
+        quick = fast.run(asked)
+        other = (quick["outcome"] == CRITICAL) != (ran["outcome"] == CRITICAL)
+        other &= ~excused(ran, quick, golden)
+        far += [(*where[at], ran[at], quick[at]) for at in np.flatnonzero(other)]
         count, critical = count + len(asked), critical + int((expected["outcome"] == CRITICAL).sum())
     assert not wrong, f"{len(wrong)} of {count} trials: " + "\n".join(str(entry) for entry in wrong[:10])
     assert not far, f"{len(far)} of {count} trials, fast: " + "\n".join(str(entry) for entry in far[:10])
@@ -144,6 +162,20 @@ def test_engine_agrees_with_oracle(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", STUDIED)
 def test_engine_agrees_with_oracle_at_length(name: str, tmp_path: Path) -> None:
     compare(name, tmp_path, sites=12)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", MINGLED)
+def test_order_and_company_of_trials_do_not_matter(name: str, exact: bool, tmp_path: Path) -> None:
+    """All regions' trials shuffled and run in uneven pieces: the same records as each region's on their own."""
+    study = Study(name, tmp_path)
+    engine = study.engine(exact)
+    asked = [trials(number, region, study.draw(region, sites=1)) for number, region in enumerate(study.regions)]
+    alone = np.concatenate([engine.run(part) for part in asked])
+    engine.close()
+    order = np.random.default_rng(0).permutation(len(alone))
+    together = np.concatenate([engine.run(part) for part in np.split(np.concatenate(asked)[order], [1, 8, 45, 600])])
+    assert together.tobytes() == alone[order].tobytes()
 
 
 @pytest.mark.parametrize("name", STUDIED)

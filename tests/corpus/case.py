@@ -19,8 +19,9 @@ class Case:
 
     Tags that say how it must be treated: `refused` (no study of this model at all), `mixes-rows` (one row's answer
     depends on its neighbours or its place, so that no study may start), `fixed-batch` (the file names a batch size),
-    `stuck-batch` (and nothing may free it), `narrow` (the runtime's rows are the same in batches of a multiple of
-    four only), `uncuttable` (a tensor on the way holds no row an image), `ties` (rounded logits, equal ones among them).
+    `stuck-batch` (and nothing may free it), `four` (ONNX Runtime's rows are the same in batches of a multiple of four
+    only), `placed` (and only at places in the batch that agree modulo four), `uncuttable` (a tensor on the way holds no
+    row an image), `ties` (rounded logits, some of them equal).
     Every other tag names what the case is about.
     """
 

@@ -125,7 +125,7 @@ def matmul_heads() -> onnx.ModelProto:
     return b.model(b.dense(b.op("Flatten", b.op("Relu", y), axis=1), 30))
 
 
-@case(2, "matmul", "narrow")
+@case(2, "matmul", "narrow", "four")
 def matmul_vector() -> onnx.ModelProto:
     """Dense layers wide and narrow: one output, then one input"""
     b, x = _flat("matmul_vector")

@@ -18,7 +18,7 @@ def float16_residual() -> onnx.ModelProto:
     return b.head(b.op("Relu", b.op("Add", x, y)), 4)
 
 
-@case(3, "float16", "attention")
+@case(3, "float16", "attention", "four", "placed")
 def float16_tokens() -> onnx.ModelProto:
     """float16 MatMul, LayerNormalization, Softmax"""
     b = Build("float16_tokens", dtype="float16", shape=(5, 6))

@@ -151,6 +151,42 @@ POOLS: dict[str, tuple[str, int, Step]] = {
 }
 
 
+# The same between 5 channels of 7 x 5: no row is a multiple of four numbers, which is what the runtime's vectors hold.
+# name -> (about, what is done to them, whether its bits depend on the row's place modulo four)
+UNEVEN: dict[str, tuple[str, Step, bool]] = {
+    "uneven_elu": ("Elu", lambda b, x: b.op("Elu", x), False),
+    "uneven_softplus": ("Softplus", lambda b, x: b.op("Softplus", x), False),
+    "uneven_mish": ("Mish", lambda b, x: b.op("Mish", x), False),
+    "uneven_sigmoid": ("Sigmoid", lambda b, x: b.op("Sigmoid", x), False),
+    "uneven_softmax": ("Softmax", lambda b, x: b.op("Softmax", x, axis=-1), False),
+    "uneven_lrn": ("LRN", lambda b, x: b.op("LRN", x, size=3, alpha=0.1), False),
+    "uneven_pools": (
+        "MaxPool and AveragePool",
+        lambda b, x: b.op(
+            "AveragePool", b.op("MaxPool", x, kernel_shape=[2, 2]), kernel_shape=[3, 2], pads=[1, 0, 0, 1]
+        ),
+        False,
+    ),
+    "uneven_reduce": ("ReduceMean over pixels", lambda b, x: b.op("Sub", x, b.op("ReduceMean", x, b.ints(2, 3))), True),
+    "uneven_instance_norm": (
+        "InstanceNormalization",
+        lambda b, x: b.op("Relu", b.op("InstanceNormalization", x, b.keep(b.positive(5)), b.keep(b.normal(5)))),
+        True,
+    ),
+    "uneven_batch_norm": ("BatchNormalization", lambda b, x: b.op("Relu", b.norm(x, 5, "norm")), False),
+}
+
+
+def _uneven(name: str, step: Step) -> onnx.ModelProto:
+    b = Build(name, shape=(3, 7, 5), opset=20)
+    return b.head(step(b, b.conv(b.image, 3, 5, name="conv", bias=True)), 5)
+
+
+for _name, (_about, _odd_step, _placed) in UNEVEN.items():
+    _tags = ["uneven", "four", *(["placed"] if _placed else [])]
+    enter(_name, f"Odd sizes: {_about}", partial(_uneven, _name, _odd_step), 2, _tags)
+
+
 def _between(name: str, opset: int, step: Step) -> onnx.ModelProto:
     b = Build(name, opset=opset)
     return b.head(step(b, b.conv(b.image, 3, 4, name="conv", bias=True)), 4)
@@ -167,6 +203,14 @@ def global_max_head() -> onnx.ModelProto:
     b = Build("global_max_head")
     pooled = b.op("GlobalMaxPool", b.conv(b.image, 3, 6, name="conv", bias=True))
     return b.model(b.dense(b.op("Flatten", pooled), 6))
+
+
+@case(2, "uneven", "four", "placed")
+def uneven_mean_head() -> onnx.ModelProto:
+    """An all-convolutional network: 10 maps, ReduceMean over an odd number of pixels"""
+    b = Build("uneven_mean_head", shape=(3, 7, 5))
+    x = b.op("Relu", b.conv(b.image, 3, 6, name="conv1", bias=True))
+    return b.model(b.op("ReduceMean", b.conv(x, 6, 5, (1, 1), name="conv2"), b.ints(2, 3), keepdims=0))
 
 
 @case(2, "distribution")
