@@ -120,7 +120,7 @@ class _Watch:
         lvf = [factors.lvf(target, layer) for target in factors.targets for layer in factors.own_layers(target)]
         self._folder = folder
         self._goal = asked.precision if asked.plan.kind == "adaptive" else None
-        self._targets = [target for target, weights in mvf.items() if weights is not None]
+        self._targets: list[str] = [target for target, weights in mvf.items() if weights is not None]
         self._weights = np.array([weights for weights in (*mvf.values(), *lvf) if weights is not None])
 
     def snapshot(self, progress: Progress) -> Snapshot:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxfi.errors import StudyError
+from onnxfi.study import place
 from onnxfi.study.finding import Finding, find
 from onnxfi.study.journal import Journal
 from onnxfi.study.merge import merge
@@ -20,6 +21,11 @@ def join(shards: Sequence[Path], folder: Path) -> Finding:
 
     Raises StudyError: they hold different studies, an adaptive one, or different results of one trial.
     """
+    for shard in shards:
+        if place.read_study(shard)[0].plan.get("kind") == "adaptive":
+            raise StudyError(
+                f"{shard} is an adaptive study, which has no shards; only those of a fixed --plan are joined."
+            )
     merge(shards, folder)
     with Journal.read(folder) as journal:
         return found(journal)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
                 raise StudyError(
                     f"These are different studies: {name} is {one} in {first.folder} and {other} in {shard.folder}."
                 )
-        whole = stack.enter_context(Journal.open(out, first.identity, first.about))
+        whole = stack.enter_context(Journal.open(out, first.identity, _whole(first.about)))
         repeated = 0
         for shard in shards:
             _plan(whole, shard)
@@ -57,6 +58,14 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
             for number, allocation in enumerate(allocations)
         )
         return Merged(whole.size(), repeated, missing)
+
+
+def _whole(about: Mapping[str, Any]) -> dict[str, Any]:
+    """A shard's notes without the word that it is one."""
+    settings = about.get("settings")
+    if not settings:
+        return dict(about)
+    return {**about, "settings": {**settings, "plan": {**settings["plan"], "shard": None}}}
 
 
 def _same(folder: str | Path, out: str | Path) -> bool:
