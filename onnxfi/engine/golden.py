@@ -53,11 +53,13 @@ class Golden:
                 path, mode="w+", dtype=np.dtype(rows.dtype), shape=(self._images, *rows.shape)
             )
         names = [name for name in files if name != input_name]
-        for start, stop, fed in _chunks(images, chunk):
+        copies = self._probe.copies
+        for start, stop, fed in _chunks(images, max(1, chunk // copies)):
+            fed = np.repeat(fed, copies, axis=0)
             values = dict(zip(names, session.run({input_name: fed}, names), strict=True)) if names else {}
             values[input_name] = fed
             for name, file in files.items():
-                file[start:stop] = self._probe.rows(name).split(values[name], len(fed))[: stop - start]
+                file[start:stop] = self._probe.rows(name).split(values[name], len(fed))[::copies][: stop - start]
         for file in files.values():
             file.flush()
 

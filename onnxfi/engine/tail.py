@@ -60,6 +60,7 @@ class Tail:
         self._others = tuple(name for name in needed if name not in self._by_row)
         self._patched = activation
         self._rows, self._whole = rows, provider == "cuda" or probe.batch is not None
+        self._copies = 1 if fast else probe.copies
         self._session = None
         if piece.nodes:
             path.write_bytes(piece.model.SerializeToString())
@@ -75,7 +76,7 @@ class Tail:
             return np.empty((0, self._probe.rows(self._output).size), self._probe.rows(self._output).dtype)
         parts, start = [], 0
         while start < len(images):
-            stop = min(start + self._rows, len(images))
+            stop = min(start + self._rows // self._copies, len(images))
             try:
                 parts.append(self._run(images[start:stop], patch and patch.take(np.arange(start, stop)), weight))
             except OutOfMemoryError:
@@ -88,8 +89,8 @@ class Tail:
 
     def _run(self, images: Array, patch: Patch | None, weight: Array | None) -> Array:
         count = len(images)
-        full = self._rows if self._whole else -(-count // STEP) * STEP
-        fill = np.minimum(np.arange(full), count - 1)
+        full = self._rows if self._whole else -(-count * self._copies // STEP) * STEP
+        fill = np.minimum(np.arange(full) // self._copies, count - 1)
         images, patch = images[fill].astype(np.int64), patch and patch.take(fill)
         fed = {}
         if self._by_row:
@@ -133,7 +134,8 @@ class Tail:
         raise EngineError(f"The model cannot be cut at tensor {self._cut!r}: {name!r} crosses the cut.")
 
     def _logits(self, tensor: Array, count: int, rows: int) -> Array:
-        return np.ascontiguousarray(self._probe.rows(self._output).split(tensor, rows)[:count].reshape(count, -1))
+        split = self._probe.rows(self._output).split(tensor, rows)[:: self._copies]
+        return np.ascontiguousarray(split[:count].reshape(count, -1))
 
 
 def equal_words(a: Array, b: Array) -> Array:
