@@ -19,6 +19,7 @@ from onnxfi.cli.analyze import analyze
 from onnxfi.cli.inject import inject
 from onnxfi.cli.merge import merge
 from onnxfi.cli.show import show
+from onnxfi.cli.vigor import vigor
 from onnxfi.engine.installed import check
 from onnxfi.errors import OnnxfiError
 
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for verb in (analyze, show, inject, merge):
+for verb in (analyze, vigor, show, inject, merge):
     cli.add_command(verb)
 
 

@@ -114,10 +114,19 @@ class Estimates:
             between = float(m.pairs.var(axis=1, ddof=1).mean()) if images > 1 else float(m.pairs.var())
             left = 1 - images / drawn.images
             return Moments(value, between * left / (draws * images), *_steps(bits, 1 / images))
-        spread = float(rates.var(ddof=1)) if draws > 1 else value * (1 - value)
+        spread = float(rates.var(ddof=1)) if draws > 1 else self._spread[m.region.target]
         rho, clusters = self._alike[m.region.target], len(np.unique(drawn.channel))
         variance = cluster_variance(spread, rho, clusters, drawn.channels, draws, drawn.sites)
         return Moments(value, variance, *_steps(bits, 1 + (draws / clusters - 1) * rho))
+
+    @cached_property
+    def _spread(self) -> dict[str, float]:
+        """Variance of the VF of sites, by target: the largest of its layers, for layers of one site that was drawn."""
+        found: dict[str, float] = {}
+        for m in self.measured:
+            own = float(m.sites.var(ddof=1)) if len(m.sites) > 1 else 0.0
+            found[m.region.target] = max(own, found.get(m.region.target, 0.0))
+        return found
 
     @cached_property
     def _alike(self) -> dict[str, float]:

@@ -1,0 +1,125 @@
+"""`onnxfi vigor`: options are the fields of onnxfi.vigor.analysis.Question and of what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxfi.cli.images import image_options, taken
+from onnxfi.cli.options import Command, option, size
+from onnxfi.study.settings import Machine, Target
+
+FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "Output"
+
+
+@click.command(cls=Command)
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@option(
+    FAULTS,
+    "--target",
+    type=click.Choice(["weights", "activations", "both"]),
+    default=Target.kind,
+    help="What can go wrong.",
+)
+@option(
+    FAULTS,
+    "--activation",
+    type=click.Choice(["input", "output", "mac"]),
+    default=Target.activation,
+    help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output.",
+)
+@option(
+    FAULTS,
+    "--parameters",
+    type=click.Choice(["weights", "all"]),
+    default=Target.parameters,
+    help="Which parameters: weights of rank 2 and more, or biases and BatchNormalization too.",
+)
+@option(FAULTS, "--bits", metavar="BITS", help="Bits: 30, 23-30, sign, exponent, mantissa, joined.  [default: all]")
+@option(FAULTS, "--layers", metavar="GLOB", multiple=True, help="Only layers whose id matches; repeatable.")
+@option(FAULTS, "--unshare", is_flag=True, help="Split initializers that several nodes read.")
+@option(FAULTS, "--output", metavar="NAME", help="The output to look at, where the model has several.")
+@image_options
+@option(
+    DEPTH,
+    "--channel-sampling-ratio",
+    type=float,
+    metavar="RATIO",
+    help="Only this share of each layer's channels, and of each the base-2 logarithm of its sites.  [default: all]",
+)
+@option(
+    DEPTH,
+    "--site-images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only N of the images for each site, spread evenly.  [default: all]",
+)
+@option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
+@option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
+@option(MACHINE, "--exact", is_flag=True, help="Bit-identical to the whole faulty model; slower.")
+@option(
+    MACHINE,
+    "--provider",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default=Machine.provider,
+    help="Where ONNX Runtime runs.",
+)
+@option(MACHINE, "--workers", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one a core]")
+@option(MACHINE, "--memory", type=size, metavar="SIZE", default="2GiB", help="For all processes together.")
+@option(
+    OUTPUT,
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write vigor.json, layers.csv, channels.csv, bits.csv and ranges.npz into it.",
+)
+@option(OUTPUT, "--json", "as_json", is_flag=True, help="Print the object of vigor.json, and nothing else, to stdout.")
+def vigor(model: Path | None, **options: Any) -> None:
+    """How vulnerable is MODEL, decided from a few runs of each site? (DeepVigor+)
+
+    For each weight or activation and each image it searches the values that real bit flips make for those beyond which
+    the answer changes, and so decides all bits at once. Without MODEL it takes the bundled model and images.
+
+    \b
+    Example:
+      onnxfi vigor --channel-sampling-ratio 0.1 --images 100
+      onnxfi vigor resnet20.onnx --data cifar10.npz --preset cifar10 --activation mac
+      onnxfi vigor small.onnx --data images.npz --out ranges/
+    """
+    from onnxfi.bundled.stand_in import stand_in
+    from onnxfi.cli.searching import Searching
+    from onnxfi.report import tables, vigor, vigor_tables
+    from onnxfi.vigor.analysis import Question, analyze
+    from onnxfi.vigor.sample import Sampling
+
+    target = Target(
+        kind=options["target"],
+        activation=options["activation"],
+        parameters=options["parameters"],
+        layers=options["layers"],
+        bits=options["bits"],
+        output=options["output"],
+        unshare=options["unshare"],
+    )
+    machine = Machine(
+        exact=options["exact"],
+        provider=options["provider"],
+        workers=options["workers"],
+        memory=options["memory"],
+    )
+    sampling = Sampling(options["channel_sampling_ratio"], options["site_images"], options["seed"])
+    path, data = stand_in(model, taken(options))
+    question = Question(target, data, sampling, options["confidence"], machine)
+    with Searching() as progress:
+        analysis = analyze(path, question, progress)
+    found = vigor.facts(analysis)
+    if options["out"]:
+        vigor.write(options["out"], analysis, found)
+    if options["as_json"]:
+        click.echo(vigor.to_json(found), nl=False)
+        return
+    console = tables.console()
+    for block in vigor_tables.blocks(found):
+        console.print(block)
