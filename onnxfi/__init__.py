@@ -5,10 +5,12 @@
     inject    write a model with faults in it
     merge     join the shards of a study
 
+`write_report` writes a study's page again, or one that compares several.
+
 Importing this is light; the heavy libraries come with the first call.
 """
 
-from onnxfi.api import Run, analyze, inject, merge, show
+from onnxfi.api import Run, analyze, inject, merge, show, write_report
 from onnxfi.errors import DataError, EngineError, FaultError, ModelError, OnnxfiError, ProviderError, StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 
@@ -32,4 +34,5 @@ __all__ = [
     "inject",
     "merge",
     "show",
+    "write_report",
 ]

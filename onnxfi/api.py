@@ -19,6 +19,7 @@ from onnxfi.engine.installed import check
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 
 if TYPE_CHECKING:
+    from onnxfi.metrics.safety import Groups
     from onnxfi.report.anatomy import Anatomy
     from onnxfi.report.summary import Summary
     from onnxfi.study.conduct import Snapshot
@@ -43,6 +44,8 @@ def analyze(
     precision: Precision | None = None,
     machine: Machine | None = None,
     out: Path | str | None = None,
+    groups: Path | str | None = None,
+    fit_per_mbit: float | None = None,
     progress: Callable[[Snapshot], None] | None = None,
 ) -> Run:
     """Find out where `model` is vulnerable, and write study, tables and summary into a folder.
@@ -55,16 +58,19 @@ def analyze(
     machine   where it runs
     out       the folder. None: one under ./onnxfi-run, named after model and question. Where it holds this very study,
               the study goes on from where it was
+    groups    for safety-critical misclassification: 'cifar10', 'cifar100', 'gtsrb', 'imagenet', or a file of your own
+    fit_per_mbit  raw rate of bit upsets, in FIT per Mbit (10**6 bits): adds failures in time
     progress  called with a Snapshot at the start and after each piece of work
 
     Raises an OnnxfiError whose message is one sentence: ModelError, DataError, FaultError, ProviderError, EngineError,
     StudyError. After KeyboardInterrupt, or whatever else stops it, the same call goes on.
     """
     check()
-    from onnxfi.report import files
-    from onnxfi.report.findings import summarize
+    from onnxfi.report.tell import tell
     from onnxfi.study.assembly import Asked, assemble
     from onnxfi.study.conduct import conduct, worker_count
+
+    grouping = _groups(groups)
 
     data = data or Data()
     if model is None:
@@ -79,9 +85,35 @@ def analyze(
     assembly = assemble(model, asked, 1 if machine.scheduler else workers)
     folder = Path(out) if out is not None else RUNS / f"{Path(model).stem}-{assembly.identity.id[:8]}"
     finding = conduct(assembly, folder, workers, progress)
-    summary = summarize(finding, asked.to_dict())
-    files.write(folder, summary, finding.channels)
-    return Run(folder, summary)
+    return Run(folder, tell(finding, folder, asked.to_dict(), grouping, fit_per_mbit))
+
+
+def write_report(
+    runs: Sequence[Path | str],
+    out: Path | str | None = None,
+    *,
+    groups: Path | str | None = None,
+    fit_per_mbit: float | None = None,
+) -> Path:
+    """Write the page of a study again from its journal, or one page that compares several; its path.
+
+    runs          folders of studies, finished or not
+    out           the file. None: report.html in the folder of the one study, or for several in the current folder
+    groups        as in `analyze`; None, and likewise below: as the last time
+    fit_per_mbit  as in `analyze`
+
+    Raises StudyError for a folder that holds no study, or a torn one, and DataError for groups of other classes.
+    """
+    check()
+    from onnxfi.report.tell import write_page
+
+    return write_page([Path(run) for run in runs], None if out is None else Path(out), _groups(groups), fit_per_mbit)
+
+
+def _groups(name: Path | str | None) -> Groups | None:
+    from onnxfi.metrics.safety import load_groups
+
+    return None if name is None else load_groups(str(name))
 
 
 def show(model: Path | str, *, output: str | None = None, unshare: bool = False) -> Anatomy:
@@ -119,12 +151,8 @@ def merge(shards: Sequence[Path | str], out: Path | str) -> Run:
     Raises StudyError where they hold different studies, or different results of one trial.
     """
     check()
-    from onnxfi.report import files
-    from onnxfi.report.findings import summarize
+    from onnxfi.report.tell import tell
     from onnxfi.study.joining import join
 
     folder = Path(out)
-    finding = join([Path(shard) for shard in shards], folder)
-    summary = summarize(finding)
-    files.write(folder, summary, finding.channels)
-    return Run(folder, summary)
+    return Run(folder, tell(join([Path(shard) for shard in shards], folder), folder))

@@ -26,8 +26,9 @@ PUBLIC = [
     "inject",
     "merge",
     "show",
+    "write_report",
 ]
-HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "PIL", "rich", "torch"}
+HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "PIL", "rich", "torch", "jinja2", "vl_convert"}
 
 
 def test_public_names_are_locked() -> None:

@@ -127,13 +127,20 @@ FAULTS, IMAGES, GOAL, MACHINE, OUTPUT = "Faults", "Images", "Plan and precision"
     metavar="DIR",
     help="The study's folder.  [default: onnxfi-run/, named after model and question]",
 )
+@option(
+    OUTPUT,
+    "--groups",
+    metavar="NAME|FILE",
+    help="Safety-critical misclassification by groups of classes: see `onnxfi groups`.",
+)
+@option(OUTPUT, "--fit-per-mbit", type=float, metavar="R", help="Failures in time, from R FIT of raw upsets per Mbit.")
 @option(OUTPUT, "--json", "as_json", is_flag=True, help="Print summary.json, and nothing else, to stdout.")
 def analyze(model: Path | None, **options: Any) -> None:
     """Where is MODEL vulnerable, and how sure is that?
 
     Injects faults until every rate is known to the precision asked for. Without MODEL it takes the bundled model and
-    images. ^C stops it; the same command goes on. The folder gets the study, summary.json, layers.csv, bits.csv and
-    channels.csv.
+    images. ^C stops it; the same command goes on. The folder gets the study, report.html, summary.json, layers.csv,
+    bits.csv and channels.csv.
 
     \b
     Example:
@@ -184,6 +191,8 @@ def analyze(model: Path | None, **options: Any) -> None:
             precision=precision,
             machine=machine,
             out=options["out"],
+            groups=options["groups"],
+            fit_per_mbit=options["fit_per_mbit"],
             progress=progress,
         )
     shown(run, options["as_json"])

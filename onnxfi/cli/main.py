@@ -16,8 +16,10 @@ import click
 
 import onnxfi
 from onnxfi.cli.analyze import analyze
+from onnxfi.cli.groups import groups
 from onnxfi.cli.inject import inject
 from onnxfi.cli.merge import merge
+from onnxfi.cli.report import report
 from onnxfi.cli.show import show
 from onnxfi.cli.vigor import vigor
 from onnxfi.engine.installed import check
@@ -47,7 +49,7 @@ def cli() -> None:
     """
 
 
-for verb in (analyze, vigor, show, inject, merge):
+for verb in (analyze, report, vigor, show, inject, merge, groups):
     cli.add_command(verb)
 
 

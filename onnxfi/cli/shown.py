@@ -20,4 +20,4 @@ def shown(run: Run, as_json: bool) -> None:
     console = tables.console()
     for block in tables.study(run.summary):
         console.print(block)
-    click.echo(f"\nStudy: {run.folder}")
+    click.echo(f"\nStudy: {run.folder}, report.html in it")

@@ -8,6 +8,8 @@
                     The channel of a weight fault is the output channel that it makes wrong, that of an activation
                     fault the channel that the word lies in
 
+    report.html     the page of onnxfi.report.page
+
 Rates are fractions.
 """
 
@@ -25,6 +27,7 @@ from onnxfi.report.tables import positions
 from onnxfi.study import place
 from onnxfi.study.channels import ChannelRate
 
+SUMMARY = "summary.json"
 _RATE = ["trials", "population", "value", "low", "high"]
 
 
@@ -45,17 +48,18 @@ def write(folder: Path, summary: Summary, channels: Iterable[ChannelRate]) -> No
         [(row.target, row.layer, row.channel, row.trials, row.value, row.low, row.high) for row in channels],
         columns=["target", "layer", "channel", "trials", "value", "low", "high"],
     )
-    _write(folder / "layers.csv", layers.to_csv(index=False, lineterminator="\n"))
-    _write(folder / "bits.csv", bits.to_csv(index=False, lineterminator="\n"))
-    _write(folder / "channels.csv", cells.to_csv(index=False, lineterminator="\n"))
-    _write(folder / "summary.json", summary.to_json())
+    write_text(folder / "layers.csv", layers.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "bits.csv", bits.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "channels.csv", cells.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SUMMARY, summary.to_json())
 
 
 def _rate(estimate: Estimate) -> tuple[int, int, float | None, float, float]:
     return estimate.trials, estimate.population, estimate.value, estimate.low, estimate.high
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises StudyError."""
     part = path.with_name(f"{path.name}.part")
     with place.trouble(path):
         with part.open("w", encoding="utf-8", newline="") as file:

@@ -23,9 +23,12 @@ the number of faults it speaks for.
                             0 the least significant
     outcomes                {weights, activations}: {masked, non_critical, critical, non_finite}, each a rate over the
                             fault space; critical includes non_finite; or null
+    sdc, scm, fragile, fit  as onnxfi.report.meaning tells
     most_vulnerable[]       {target, layer, ...rate}: up to five, the worst first
     activation              which activation sites: input, output or mac; null where activations were not asked
-    plan                    {kind, ...}: with margin, p of each bit and its source, or shard, where the plan has them
+    plan                    {kind}; of a fixed plan also `faults`, each on all images; of a published one `margin` and
+                            `confidence`; of data-aware `p`: {source, bits[]: {target, dtype, bit, p}}, bits absent
+                            before the end of a pilot
     converged               true when every interval asked for was reached, or the fixed plan was completed
     trials                  pruned ones included
     image_inferences        images through a head, a tail, a golden or a null run
@@ -47,6 +50,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from onnxfi.metrics.estimate import Estimate
+from onnxfi.report.meaning import Meaning
 from onnxfi.study.accuracy import Accuracy
 
 FORMAT = 1
@@ -112,6 +116,7 @@ class Summary:
     warnings: tuple[str, ...]
     settings: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
+    meaning: Meaning | None = None
 
     @property
     def trials_per_second(self) -> float:
@@ -146,6 +151,7 @@ class Summary:
                 "weights": asdict(self.outcomes_weights) if self.outcomes_weights else None,
                 "activations": asdict(self.outcomes_activations) if self.outcomes_activations else None,
             },
+            **(self.meaning.to_dict() if self.meaning else {}),
             "most_vulnerable": [
                 {"target": target, "layer": layer, **asdict(rate)} for target, layer, rate in self.most_vulnerable
             ],

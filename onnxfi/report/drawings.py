@@ -1,0 +1,130 @@
+"""From a study's numbers to the charts of its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxfi.faults.space import Target
+from onnxfi.metrics.estimate import Estimate
+from onnxfi.report import charts
+from onnxfi.report.charts import Bar, Cell, Chart, Point
+from onnxfi.report.meaning import Meaning, Safety
+from onnxfi.report.summary import Summary
+from onnxfi.report.tables import plain, positions
+from onnxfi.report.words import CORRUPTION, SETTINGS, numbered, percent
+from onnxfi.study.channels import ChannelRate
+from onnxfi.study.history import Step
+
+CELLS = 64
+"""Cells in a row of the channel map, at most: of a wider layer each stands for the worst of several channels."""
+
+
+def layer_profile(summary: Summary) -> Chart | None:
+    """LVF of weights and activations along the network."""
+    names = numbered([row.layer for row in summary.layers])
+    bars = [
+        bar
+        for name, row in zip(names, summary.layers, strict=True)
+        for target, rate in (("weights", row.weights), ("activations", row.activations))
+        if (bar := _bar(name, target, rate))
+    ]
+    if not bars:
+        return None
+    return charts.across("LVF of each layer, from the input to the output, with its interval.", names, bars, "LVF, %")
+
+
+def bit_profile(summary: Summary) -> list[tuple[str, Chart]]:
+    """BVF of each bit or class of bits, over all layers; (dtype, chart)."""
+    found = []
+    for dtype in sorted({row.dtype for row in summary.bits}):
+        rows = [row for row in summary.bits if row.dtype == dtype]
+        places = [positions(bits) for bits in sorted({row.bits for row in rows}, key=max, reverse=True)]
+        bars = [bar for row in rows if (bar := _bar(positions(row.bits), row.target, row.rate))]
+        if bars:
+            label = f"Vulnerability of each bit of {dtype} words, over all layers, with its interval."
+            found.append((dtype, charts.upright(label, places, bars, "BVF, %", f"bit of {dtype}; 0 is the lowest")))
+    return found
+
+
+def channel_map(channels: Sequence[ChannelRate], target: Target) -> Chart | None:
+    """VF of channels, a row a layer."""
+    by_layer: dict[str, list[ChannelRate]] = {}
+    for row in channels:
+        if row.target == target:
+            by_layer.setdefault(row.layer, []).append(row)
+    names = numbered(list(by_layer))
+    cells = []
+    for name, rows in zip(names, by_layer.values(), strict=True):
+        size = -(-len(rows) // CELLS)
+        for start in range(0, len(rows), size):
+            seen = [row for row in rows[start : start + size] if row.value is not None]
+            if not seen:
+                continue
+            worst = max(seen, key=lambda row: row.value or 0.0)
+            assert worst.value is not None and worst.low is not None and worst.high is not None
+            said = percent(Estimate(worst.value, worst.low, worst.high, worst.trials, 0))
+            text = f"{name}, channel {worst.channel}: {said}, {worst.trials} trials"
+            cells.append(Cell(name, start // size, 100 * worst.value, text))
+    if not cells:
+        return None
+    label = f"VF of each channel ({target}), a row a layer."
+    return charts.heat(label, names, cells, charts.COLORS[target], "channel, from the first to the last", "VF, %")
+
+
+def corruption_profile(meaning: Meaning) -> Chart:
+    """SDC of every kind."""
+    bars = [
+        bar
+        for field, place in CORRUPTION.items()
+        for part in meaning.corruption
+        if (bar := _bar(place, part.target, getattr(part, field)))
+    ]
+    return charts.across(
+        "Silent data corruption of each kind, with its interval.", list(CORRUPTION.values()), bars, "%"
+    )
+
+
+def setting_profile(safety: Safety) -> Chart | None:
+    """The share of SCM among misclassifications, without faults and in each setting."""
+    bars = [bar for row in safety.settings if (bar := _bar(SETTINGS[row.name], row.target, row.share))]
+    places = list(dict.fromkeys(SETTINGS[row.name] for row in safety.settings))
+    if safety.fault_free and (bar := _bar("fault-free", "no fault", safety.fault_free.share)):
+        bars.insert(0, bar)
+        places.insert(0, "fault-free")
+    if not bars:
+        return None
+    label = "Share of safety-critical ones among misclassifications, with its interval."
+    return charts.across(label, places, bars, "SCM, % of misclassifications")
+
+
+def group_map(safety: Safety, target: Target) -> Chart | None:
+    """From which group to which the answer turns."""
+    names = [plain(group.name) for group in safety.groups.groups]
+    cells = []
+    for turn in safety.turns[target]:
+        after = names[turn.after] if turn.after >= 0 else "no answer"
+        text = f"{names[turn.before]} to {after}: {percent(turn.rate)}"
+        cells.append(Cell(names[turn.before], after, 100 * (turn.rate.value or 0.0), text))
+    if not cells:
+        return None
+    label = f"Faults in {target}: share of trials on images of a group (row) that are answered by another (column)."
+    return charts.heat(label, names, cells, charts.COLORS[target], "answer under the fault", "% of trials of the row")
+
+
+def shrinking(steps: Sequence[Step]) -> Chart | None:
+    """How the MVF and its interval went, round by round."""
+    points = [
+        Point(step.trials, target, 100 * (rate.value or 0.0), 100 * rate.low, 100 * rate.high)
+        for step in steps
+        for target, rate in step.mvf.items()
+    ]
+    if len(steps) < 2:
+        return None
+    return charts.course("MVF and its interval, by the number of trials so far.", points, "MVF, %")
+
+
+def _bar(place: str, group: str, rate: Estimate | None) -> Bar | None:
+    if rate is None or rate.value is None:
+        return None
+    text = f"{place}, {group}: {percent(rate)}, {rate.trials:,} trials"
+    return Bar(place, group, 100 * rate.value, 100 * rate.low, 100 * rate.high, text)
