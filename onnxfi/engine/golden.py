@@ -53,13 +53,11 @@ class Golden:
                 path, mode="w+", dtype=np.dtype(rows.dtype), shape=(self._images, *rows.shape)
             )
         names = [name for name in files if name != input_name]
-        copies = self._probe.copies
-        for start, stop, fed in _chunks(images, max(1, chunk // copies)):
-            fed = np.repeat(fed, copies, axis=0)
+        for start, stop, fed in _chunks(images, chunk):
             values = dict(zip(names, session.run({input_name: fed}, names), strict=True)) if names else {}
             values[input_name] = fed
             for name, file in files.items():
-                file[start:stop] = self._probe.rows(name).split(values[name], len(fed))[::copies][: stop - start]
+                file[start:stop] = self._probe.rows(name).split(values[name], len(fed))[: stop - start]
         for file in files.values():
             file.flush()
 

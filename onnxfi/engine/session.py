@@ -20,8 +20,8 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 VERSION: str = ort.__version__
 
 STEP = 4
-"""Runs have a multiple of so many rows: ONNX Runtime's products with one row, or with one column, take other kernels
-for what is left over, and other kernels give other bits."""
+"""Runs have a multiple of so many rows. ONNX Runtime's products with one row or one column, and Elu, Softplus, LRN and
+others, take other kernels for what is left over, and other kernels give other bits."""
 
 
 class OutOfMemoryError(EngineError):

@@ -60,7 +60,6 @@ class Tail:
         self._others = tuple(name for name in needed if name not in self._by_row)
         self._patched = activation
         self._rows, self._whole = rows, provider == "cuda" or probe.batch is not None
-        self._copies = 1 if fast else probe.copies
         self._session = None
         if piece.nodes:
             path.write_bytes(piece.model.SerializeToString())
@@ -74,23 +73,31 @@ class Tail:
         """
         if not len(images):
             return np.empty((0, self._probe.rows(self._output).size), self._probe.rows(self._output).dtype)
+        if not self._probe.placed:
+            return self._run_all(images, patch, weight)
+        place = _places(images)
+        fill = np.zeros(-(-(place.max() + 1) // STEP) * STEP, np.int64)
+        fill[place] = np.arange(len(images))
+        return self._run_all(images[fill], patch and patch.take(fill), weight)[place]
+
+    def _run_all(self, images: Array, patch: Patch | None, weight: Array | None) -> Array:
         parts, start = [], 0
         while start < len(images):
-            stop = min(start + self._rows // self._copies, len(images))
+            stop = min(start + self._rows, len(images))
             try:
                 parts.append(self._run(images[start:stop], patch and patch.take(np.arange(start, stop)), weight))
             except OutOfMemoryError:
                 if self._whole or self._rows <= STEP:
                     raise
-                self._rows = max(STEP, self._rows // 2)
+                self._rows = max(STEP, self._rows // (2 * STEP) * STEP)
                 continue
             start = stop
         return np.concatenate(parts)
 
     def _run(self, images: Array, patch: Patch | None, weight: Array | None) -> Array:
         count = len(images)
-        full = self._rows if self._whole else -(-count * self._copies // STEP) * STEP
-        fill = np.minimum(np.arange(full) // self._copies, count - 1)
+        full = self._rows if self._whole else -(-count // STEP) * STEP
+        fill = np.minimum(np.arange(full), count - 1)
         images, patch = images[fill].astype(np.int64), patch and patch.take(fill)
         fed = {}
         if self._by_row:
@@ -134,8 +141,18 @@ class Tail:
         raise EngineError(f"The model cannot be cut at tensor {self._cut!r}: {name!r} crosses the cut.")
 
     def _logits(self, tensor: Array, count: int, rows: int) -> Array:
-        split = self._probe.rows(self._output).split(tensor, rows)[:: self._copies]
-        return np.ascontiguousarray(split[:count].reshape(count, -1))
+        return np.ascontiguousarray(self._probe.rows(self._output).split(tensor, rows)[:count].reshape(count, -1))
+
+
+def _places(images: Array) -> Array:
+    """A place for each row, so that image i stands at one of i's own remainder modulo STEP; few are left empty."""
+    remainder = images % STEP
+    order = np.argsort(remainder, kind="stable")
+    counts = np.bincount(remainder, minlength=STEP)
+    nth = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.empty(len(images), np.int64)
+    places[order] = nth * STEP + remainder[order]
+    return places
 
 
 def equal_words(a: Array, b: Array) -> Array:
