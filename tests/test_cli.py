@@ -21,7 +21,7 @@ from onnxfi.cli.main import cli, run
 from onnxfi.engine import installed
 from onnxfi.errors import EngineError
 
-VERBS = ["analyze", "show", "inject", "merge"]
+VERBS = list(cli.commands)
 # A few hundred trials on the last layer of the bundled model: a second.
 QUICK = ["analyze", "--images", "10", "--layers", "linear", "--budget", "400", "--workers", "1"]
 
@@ -35,8 +35,10 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
-def test_the_verbs() -> None:
-    assert list(cli.commands) == VERBS
+def test_the_verbs_stand_in_the_help() -> None:
+    shown = CliRunner().invoke(cli, ["--help"]).output
+    assert {"analyze", "show", "inject", "merge"} <= set(VERBS)
+    assert all(re.search(rf"^  {verb} ", shown, re.MULTILINE) for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -85,7 +85,7 @@ def vigor(model: Path | None, **options: Any) -> None:
     \b
     Example:
       onnxfi vigor --channel-sampling-ratio 0.1 --images 100
-      onnxfi vigor resnet20.onnx --data cifar10.npz --preset cifar10 --activation mac
+      onnxfi vigor net.onnx --data test.npz --preset cifar10 --activation mac
       onnxfi vigor small.onnx --data images.npz --out ranges/
     """
     from onnxfi.bundled.stand_in import stand_in
