@@ -172,10 +172,10 @@ def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | No
     still = _same(first, turned) and (poisoned is None or _same(first, poisoned))
     if mixed is None and still and (other is None or _same(first, other)):
         return Fixed(first)
-    if mixed is None and still and other is not None and first.shape == other.shape and first.size < 64:
-        if np.issubdtype(first.dtype, np.integer):
-            step = (other - first) // images
-            return Counted(first - images * step, step)
+    small = np.issubdtype(first.dtype, np.integer) and first.size < 64
+    if mixed is None and still and small and other is not None and first.shape == other.shape:
+        step = (other - first) // images
+        return Counted(first - images * step, step)
     return mixed or Mixed("its rows do not belong to one image each")
 
 
