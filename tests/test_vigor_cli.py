@@ -37,6 +37,13 @@ def test_tables_name_the_kind_of_site_and_print_the_audit(small: list[str]) -> N
         assert max(len(line) for line in ran.output.splitlines()) <= 80
 
 
+def test_as_published_says_so(small: list[str]) -> None:
+    ran = vigor(*small, "--paper", "--channel-sampling-ratio", "0.1")
+    assert "deepvigor+ as published" in ran.output
+    assert "activations: mac, " in ran.output
+    assert "audit" not in ran.output
+
+
 def test_json_and_files_agree(small: list[str], tmp_path: Path) -> None:
     ran = vigor(*small, "--target", "weights", "--layers", "conv*", "--out", str(tmp_path / "out"), "--json")
     found = json.loads(ran.output)

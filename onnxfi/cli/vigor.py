@@ -27,8 +27,8 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
     FAULTS,
     "--activation",
     type=click.Choice(["input", "output", "mac"]),
-    default=Target.activation,
-    help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output.",
+    help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output."
+    "  [default: input; mac with --paper]",
 )
 @option(
     FAULTS,
@@ -55,6 +55,12 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
     type=click.IntRange(min=1),
     metavar="N",
     help="Only N of the images for each site, spread evenly.  [default: all]",
+)
+@option(
+    DEPTH,
+    "--paper",
+    is_flag=True,
+    help="As published: deviations of powers of two, a filter's fault one constant, large errors critical.",
 )
 @option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
 @option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
@@ -87,6 +93,7 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor --channel-sampling-ratio 0.1 --images 100
       onnxfi vigor net.onnx --data test.npz --preset cifar10 --activation mac
       onnxfi vigor small.onnx --data images.npz --out ranges/
+      onnxfi vigor small.onnx --data images.npz --paper
     """
     from onnxfi.bundled.stand_in import stand_in
     from onnxfi.cli.searching import Searching
@@ -96,7 +103,7 @@ def vigor(model: Path | None, **options: Any) -> None:
 
     target = Target(
         kind=options["target"],
-        activation=options["activation"],
+        activation=options["activation"] or ("mac" if options["paper"] else Target.activation),
         parameters=options["parameters"],
         layers=options["layers"],
         bits=options["bits"],
@@ -111,7 +118,7 @@ def vigor(model: Path | None, **options: Any) -> None:
     )
     sampling = Sampling(options["channel_sampling_ratio"], options["site_images"], options["seed"])
     path, data = stand_in(model, taken(options))
-    question = Question(target, data, sampling, options["confidence"], machine)
+    question = Question(target, data, sampling, options["confidence"], machine, options["paper"])
     with Searching() as progress:
         analysis = analyze(path, question, progress)
     found = vigor.facts(analysis)

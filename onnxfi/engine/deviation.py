@@ -56,13 +56,20 @@ class Deviations(Engine):
         row = self._golden[layer.output].shape[1:]
         return Operands(node, self._golden[layer.input], head.filters, row)
 
+    def places(self, region: int, channel: Array) -> Array:
+        """Flat places (T, positions), in one image's row, of the words of output channels (T,) of `region`."""
+        route = self._prepared.routes[region]
+        row = self._golden[route.region.tensor].shape[1:]
+        flat = np.arange(np.prod(row, dtype=np.int64)).reshape(row)
+        return np.asarray(np.moveaxis(flat, route.axis, 0)[channel].reshape(len(channel), -1))
+
     def shift(self, region: int, image: Array, channel: Array, delta: Array) -> Array:
         """Outcomes, RECORD (T,), of adding `delta` (T,) to every word of an output channel (T,), on images (T,).
 
         `region` is of kind output. This is the filter fault of DeepVigor+ (Eq. 10): one constant for a whole channel.
         """
         route = self._prepared.routes[region]
-        patch, masked = self._moved(route, image, channel, delta)
+        patch, masked = self._moved(region, image, channel, delta)
         live = np.flatnonzero(~masked)
         golden, faulty = self._through(
             route.cut, image, live, lambda tail, rows: tail.run(image[rows], patch.take(rows))
@@ -71,12 +78,12 @@ class Deviations(Engine):
         records["image"] = image
         return records
 
-    def _moved(self, route: Route, image: Array, channel: Array, delta: Array) -> tuple[Patch, Array]:
+    def _moved(self, number: int, image: Array, channel: Array, delta: Array) -> tuple[Patch, Array]:
         """The moved channel at the cut, and which rows (bool (T,)) it leaves as they were."""
+        route = self._prepared.routes[number]
         if route.chain is None:
             golden = self._golden[route.region.tensor]
-            places = np.moveaxis(np.arange(golden[0].size).reshape(golden.shape[1:]), route.axis, 0)
-            where = places[channel].reshape(len(channel), -1)
+            where = self.places(number, channel)
             before = golden.reshape(len(golden), -1)[image[:, None], where]
             after = _added(before, delta)
             return Patch(after, where=where), equal_words(after, before)

@@ -3,18 +3,18 @@
 vigor.json, which `onnxfi vigor --json` prints. Rates are fractions, as {value, low, high, trials, population}: trials
 are values run, population counts faults, the interval is at `confidence` and is a point where nothing was left out.
 
-    format, method       1; "deepvigor+"
+    format, method       1; "deepvigor+", or "deepvigor+ as published" (--paper)
     model, model_sha256  file name; of its bytes
     activation           kind of activation site: input, output or mac; null where none was asked
     images, sampling     how many; {channels, images, seed}, null: all
     layers               [{layer, op, weights, activations, total}], total being the bracket of Eq. 15
     mvf                  {weights, activations, total}: means of the layers; total is MVF_total, Eq. 15
     population_vf        a fault anywhere, every bit equally likely
-    bits                 [{target, dtype, bit, ...rate}]
+    bits                 [{target, dtype, bit, ...rate}]; empty as published, where bits are not told apart
     search               [{target, pairs, tried, safe, audited, values, sides, broken, error}]: values tried to decide
                          so many pairs of site and image; safe is the share of pairs without any critical deviation;
                          of the pairs audited, which are tried whole, sides with a critical value, those of them with a
-                         safe value beyond one, and VF found by search less VF measured
+                         safe value beyond one, and VF found by search less VF measured (as published: no audit)
     simulations          [{target, analysis, complete, exhaustive, layer, data_unaware, data_aware}]
     image_inferences, equivalent_inferences, seconds, provider, confidence, warnings, settings
 
@@ -60,7 +60,7 @@ def facts(analysis: Analysis) -> dict[str, Any]:
     sampling = question.sampling
     return {
         "format": 1,
-        "method": "deepvigor+",
+        "method": "deepvigor+ as published" if question.paper else "deepvigor+",
         "model": analysis.assembly.about["model"],
         "model_sha256": analysis.assembly.network.sha256,
         "activation": question.target.activation if "activations" in factors.targets else None,
@@ -82,9 +82,9 @@ def facts(analysis: Analysis) -> dict[str, Any]:
             "total": _rate(estimates.estimate(factors.total(outputs, weights))),
         },
         "population_vf": _rate(estimates.estimate(factors.population())),
-        "bits": list(_bits(analysis)),
+        "bits": [] if question.paper else list(_bits(analysis)),
         "search": [_search(target, estimates.measured) for target in factors.targets],
-        "simulations": [asdict(simulations(estimates, target)) for target in factors.targets],
+        "simulations": [asdict(simulations(estimates, target, not question.paper)) for target in factors.targets],
         "image_inferences": analysis.cost.image_inferences,
         "equivalent_inferences": analysis.cost.equivalent_inferences,
         "seconds": analysis.seconds,

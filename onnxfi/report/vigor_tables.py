@@ -21,7 +21,8 @@ def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
         yield Text.assemble(("WARNING ", "bold red"), (plain(warning), "bold"))
     yield _layers(found)
     yield _model(found)
-    yield _bits(found)
+    if found["bits"]:
+        yield _bits(found)
     yield _audit(found)
     yield _simulations(found)
     yield Text(
@@ -103,6 +104,8 @@ def _audit(found: dict[str, Any]) -> RenderableType:
     made.add_row("pairs of site and image", *(f"{row['pairs']:,}" for row in rows))
     made.add_row("values tried for each", *(f"{row['tried'] / row['pairs']:.2f}" for row in rows))
     made.add_row("pairs without a critical deviation, %", *(f"{100 * row['safe']:.1f}" for row in rows))
+    if not any(row["audited"] for row in rows):
+        return titled(title, made)
     made.add_row("audit: pairs tried whole", *(f"{row['audited']:,}" for row in rows))
     made.add_row("audit: sides not monotone", *(f"{row['broken']:,} of {row['sides']:,}" for row in rows))
     errors = [None if row["error"] is None else 100 * row["error"] for row in rows]
@@ -122,5 +125,6 @@ def _simulations(found: dict[str, Any]) -> RenderableType:
         ("data-unaware", "data_unaware"),
         ("data-aware", "data_aware"),
     ):
-        made.add_row(label, *(f"{row[name]:,.0f}" for row in rows))
+        if any(row[name] is not None for row in rows):
+            made.add_row(label, *(f"{row[name]:,.0f}" for row in rows))
     return titled(title, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,17 @@ from onnxfi.engine.prepare import prepare
 from onnxfi.errors import StudyError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.space import Region
-from onnxfi.graph.channels import Channels
 from onnxfi.study.assembly import Asked, Assembly, assemble
 from onnxfi.study.conduct import worker_count
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 from onnxfi.study.targets import Targets
+from onnxfi.vigor.course import paper_course, real_course
 from onnxfi.vigor.crew import Crew
-from onnxfi.vigor.deepvigor_plus import Part, jobs
+from onnxfi.vigor.deepvigor_plus import Part
 from onnxfi.vigor.estimates import Estimates
 from onnxfi.vigor.measured import Measured, gather
 from onnxfi.vigor.pairs import Array
-from onnxfi.vigor.sample import Drawn, Sampling, draw
+from onnxfi.vigor.sample import Sampling
 
 Listener = Callable[[str, int, int], None]
 """Told the layer that comes next, how many pairs were decided, and how many there are."""
@@ -42,6 +42,7 @@ class Question:
     sampling    how much of it is looked at
     confidence  of every interval
     machine     where it runs
+    paper       DeepVigor+ as its paper has it, powers of two and all; activations are `mac`
     """
 
     target: Target
@@ -49,10 +50,15 @@ class Question:
     sampling: Sampling
     confidence: float
     machine: Machine
+    paper: bool = False
 
     def __post_init__(self) -> None:
         if self.target.fault_model != "bit-flip":
             raise StudyError("DeepVigor and DeepVigor+ are about bit flips: leave --fault-model out.")
+        if self.paper and (self.target.activation, self.target.parameters) != ("mac", "weights"):
+            raise StudyError("The paper knows weights and --activation mac only: leave --paper or the others out.")
+        if self.paper and self.sampling.images is not None:
+            raise StudyError("The paper runs all images together: leave --paper or --site-images out.")
         if not 0 < self.confidence < 1:
             raise StudyError(f"--confidence is {self.confidence}; give a fraction between 0 and 1, such as 0.99.")
         if self.machine.scheduler:
@@ -85,20 +91,18 @@ def analyze(model: Path | str, question: Question, progress: Listener | None = N
     started = time.monotonic()
     assembly, workers = put_together(model, question)
     targets, images = assembly.targets, len(assembly.dataset)
-    draws = draw_all(targets, images, question.sampling)
-    total, done = sum(drawn.image.size for drawn in draws), 0
+    course = (paper_course if question.paper else real_course)(assembly, question.sampling)
+    total, done = sum(drawn.image.size for drawn in course.draws), 0
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
         work = Path(folder)
-        prepare(assembly.network, assembly.dataset.images, runnable(targets), assembly.engine, work)
+        prepare(assembly.network, assembly.dataset.images, course.prepared, assembly.engine, work)
         golden = Engine(work).golden_logits
         with Crew[Part](work, workers) as crew:
-            for number, (region, drawn) in enumerate(zip(targets.space.regions, draws, strict=True)):
+            for number, (region, drawn) in enumerate(zip(targets.space.regions, course.draws, strict=True)):
                 if progress is not None:
                     progress(_layer(targets, region), done, total)
-                whole = read_pixels(assembly, region)
-                parts = crew.results(list(jobs(number, region, drawn, question.sampling.seed, whole)))
-                measured.append(gather(region, drawn, parts))
+                measured.append(gather(region, drawn, crew.results(list(course.jobs(number)))))
                 done += drawn.image.size
             cost = crew.cost + Cost(images, float(images))
     estimates = Estimates(targets, measured, question.confidence)
@@ -116,33 +120,6 @@ def put_together(model: Path | str, question: Question) -> tuple[Assembly, int]:
         if word.width == 64 and word.mantissa is None:
             raise StudyError(f"{region.tensor!r} holds {region.dtype}, which is not searched: use onnxfi analyze.")
     return assembly, workers
-
-
-def runnable(targets: Targets) -> tuple[Region, ...]:
-    """The regions to prepare: for mac faults, which a neuron's output takes up, the words that the op writes."""
-    return tuple(
-        replace(region, kind="output", operands=1) if region.kind == "mac" else region
-        for region in targets.space.regions
-    )
-
-
-def draw_all(targets: Targets, images: int, sampling: Sampling) -> tuple[Drawn, ...]:
-    """The sites and images of each region; of mac, neurons are the sites."""
-    found = []
-    for number, (region, channels) in enumerate(zip(targets.space.regions, targets.channels, strict=True)):
-        terms = tuple((stride // region.operands, size, factor) for stride, size, factor in channels.terms)
-        found.append(draw(number, Channels(channels.count, terms), region.elements, images, sampling))
-    return tuple(found)
-
-
-def read_pixels(assembly: Assembly, region: Region) -> bool:
-    """Whether `region` is what a layer that reads the image itself multiplies: its weights, or the image.
-
-    There a deviation moves many channels in many directions at once, and answers change to and fro as it grows, more
-    than anywhere else; such layers are small, so every value is tried.
-    """
-    layer, pixels = assembly.network.layers[region.layer], assembly.network.input.name
-    return pixels == (layer.word if region.target == "weights" else region.tensor)
 
 
 def _layer(targets: Targets, region: Region) -> str:

@@ -21,7 +21,8 @@ class Simulations:
     analysis    values tried, audit included, over images: what this analysis ran
     complete    of a complete one, at the same number of tries a pair
     exhaustive  one for each fault
-    layer, data_unaware, data_aware  statistical plans, margin 1 % at 95 %; the last with p of each bit as found here
+    layer, data_unaware, data_aware  statistical plans, margin 1 % at 95 %; the last with p of each bit as found here,
+                None where bits were not told apart
     """
 
     target: str
@@ -30,10 +31,10 @@ class Simulations:
     exhaustive: int
     layer: int
     data_unaware: int
-    data_aware: int
+    data_aware: int | None
 
 
-def simulations(estimates: Estimates, target: Target) -> Simulations:
+def simulations(estimates: Estimates, target: Target, by_bit: bool) -> Simulations:
     """Of the layers' regions of `target`."""
     mine = [m for m in estimates.measured if m.region.target == target]
     space = FaultSpace([m.region for m in mine])
@@ -51,5 +52,5 @@ def simulations(estimates: Estimates, target: Target) -> Simulations:
         space.size,
         int(fault_counts([s.population for s in layers], [s.layer for s in layers], _MARGIN, t).sum()),
         int(fault_counts(sizes, alone, _MARGIN, t).sum()),
-        int(fault_counts(sizes, alone, _MARGIN, t, np.clip(p, 1e-4, 0.5)).sum()),
+        int(fault_counts(sizes, alone, _MARGIN, t, np.clip(p, 1e-4, 0.5)).sum()) if by_bit else None,
     )
