@@ -6,6 +6,7 @@ Names come out of a stranger's file: they are printed as data, never as markup, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -171,12 +172,34 @@ def _share(outcomes: Outcomes, name: str) -> Estimate:
 
 
 def _cost(summary: Summary) -> RenderableType:
-    plan = summary.plan["kind"]
-    state = "converged" if summary.converged else "NOT converged"
     lines = [
         f"\n{summary.trials:,} trials in {summary.seconds:.1f} s, {summary.trials_per_second:,.0f} a second, "
         f"on {summary.provider}",
         f"{summary.image_inferences:,} image inferences, worth {summary.equivalent_inferences:,.0f} whole ones",
-        f"plan {plan}, seed {summary.seed}, {state}",
+        *_plan(summary),
     ]
     return Text("\n".join(lines), overflow="fold")
+
+
+def _plan(summary: Summary) -> Iterator[str]:
+    """How trials were drawn; of a data-aware plan also the p of each bit that it went by."""
+    plan, done = summary.plan, "converged"
+    words = [f"plan {plan['kind']}"]
+    if "faults" in plan:
+        words.append(f"{plan['faults']:,} faults on all images")
+        done = "complete"
+    if "margin" in plan:
+        words.append(f"margin {100 * plan['margin']:g} % at {100 * plan['confidence']:g} %")
+    yield ", ".join([*words, f"seed {summary.seed}", done if summary.converged else f"NOT {done}"])
+    if "p" in plan:
+        yield from _expected(plan["p"])
+
+
+def _expected(p: dict[str, Any]) -> Iterator[str]:
+    """'p of bits of weights (float32), by pilot: 31, 29-0: 0.0062; 30: 0.49': bits of one p together."""
+    found: dict[tuple[str, str], dict[float, list[int]]] = {}
+    for row in p.get("bits", ()):
+        found.setdefault((row["target"], row["dtype"]), {}).setdefault(row["p"], []).append(row["bit"])
+    for (target, dtype), rates in found.items():
+        told = "; ".join(f"{positions(tuple(bits))}: {rate:g}" for rate, bits in rates.items())
+        yield f"p of bits of {target} ({dtype}), by {p['source']}: {told}"
