@@ -106,8 +106,9 @@ def _scm(runs: Sequence[Compared], setting: str) -> Chart | None:
                 bars += _bars(run.name, row.target, row.share)
     if not any(bar.group != "no fault" for bar in bars):
         return None
+    places = [run.name for run in runs if run.safety]
     label = f"SCM among misclassifications, on images that are {SETTINGS[setting]}; and of the model's own mistakes."
-    return charts.across(label, [run.name for run in runs], bars, "SCM, % of misclassifications")
+    return charts.across(label, places, bars, "SCM, % of misclassifications")
 
 
 def _differences(runs: Sequence[Compared]) -> list[str]:
