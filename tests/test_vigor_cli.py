@@ -90,3 +90,15 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(small: list[str], wrong: 
 
     with pytest.raises(OnnxfiError, match=sentence):
         vigor(*small, *wrong)
+
+
+def test_validation_injects_and_compares(small: list[str]) -> None:
+    """All channels of conv2, all of their 432 * 32 * 8 trials but those beyond 1,024 a bit and channel (432 there)."""
+    arguments = (*small, "--target", "weights", "--layers", "conv2", "--validate", "1", "--json")
+    row = json.loads(vigor(*arguments).output)["validation"][0]
+    assert row["trials"] == 432 * 32 * 8
+    assert row["channels"] == 8
+    assert row["mae"] <= 5e-4
+    assert row["rank"] >= 0.95
+    assert row["mae_low"] <= row["mae"] <= row["mae_high"] < row["constant"]
+    assert "rank correlation of CVF" in vigor(*arguments[:-1]).output

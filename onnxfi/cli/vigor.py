@@ -62,6 +62,13 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
     is_flag=True,
     help="As published: deviations of powers of two, a filter's fault one constant, large errors critical.",
 )
+@option(
+    DEPTH,
+    "--validate",
+    type=float,
+    metavar="SHARE",
+    help="Afterwards, inject real faults into this share of the channels and say how well both agree.",
+)
 @option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
 @option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
 @option(MACHINE, "--exact", is_flag=True, help="Bit-identical to the whole faulty model; slower.")
@@ -100,6 +107,7 @@ def vigor(model: Path | None, **options: Any) -> None:
     from onnxfi.report import tables, vigor, vigor_tables
     from onnxfi.vigor.analysis import Question, analyze
     from onnxfi.vigor.sample import Sampling
+    from onnxfi.vigor.validate import validate
 
     target = Target(
         kind=options["target"],
@@ -121,7 +129,8 @@ def vigor(model: Path | None, **options: Any) -> None:
     question = Question(target, data, sampling, options["confidence"], machine, options["paper"])
     with Searching() as progress:
         analysis = analyze(path, question, progress)
-    found = vigor.facts(analysis)
+        agreement = validate(analysis, options["validate"]) if options["validate"] is not None else ()
+    found = vigor.facts(analysis, agreement)
     if options["out"]:
         vigor.write(options["out"], analysis, found)
     if options["as_json"]:

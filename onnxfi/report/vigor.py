@@ -16,6 +16,8 @@ are values run, population counts faults, the interval is at `confidence` and is
                          of the pairs audited, which are tried whole, sides with a critical value, those of them with a
                          safe value beyond one, and VF found by search less VF measured (as published: no audit)
     simulations          [{target, analysis, complete, exhaustive, layer, data_unaware, data_aware}]
+    validation           [{target, channels, trials, mae, mae_low, mae_high, relative, rank, rank_low, rank_high,
+                         constant}], --validate: fields of onnxfi.vigor.validate.Agreement
     image_inferences, equivalent_inferences, seconds, provider, confidence, warnings, settings
 
 Files beside it:
@@ -33,7 +35,7 @@ Files beside it:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,11 +49,12 @@ from onnxfi.vigor.analysis import Analysis
 from onnxfi.vigor.costs import simulations
 from onnxfi.vigor.measured import Measured
 from onnxfi.vigor.pairs import Audit
+from onnxfi.vigor.validate import Agreement
 
 _RATE = ["trials", "population", "value", "low", "high"]
 
 
-def facts(analysis: Analysis) -> dict[str, Any]:
+def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, Any]:
     """The object that the module's docstring tells of, in plain JSON values."""
     estimates, targets, question = analysis.estimates, analysis.targets, analysis.question
     factors = estimates.factors
@@ -85,6 +88,7 @@ def facts(analysis: Analysis) -> dict[str, Any]:
         "bits": [] if question.paper else list(_bits(analysis)),
         "search": [_search(target, estimates.measured) for target in factors.targets],
         "simulations": [asdict(simulations(estimates, target, not question.paper)) for target in factors.targets],
+        "validation": [asdict(row) for row in agreement],
         "image_inferences": analysis.cost.image_inferences,
         "equivalent_inferences": analysis.cost.equivalent_inferences,
         "seconds": analysis.seconds,

@@ -24,6 +24,8 @@ def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
     if found["bits"]:
         yield _bits(found)
     yield _audit(found)
+    if found["validation"]:
+        yield _validation(found)
     yield _simulations(found)
     yield Text(
         f"\n{found['image_inferences']:,} image inferences, worth {found['equivalent_inferences']:,.0f} whole ones, "
@@ -110,6 +112,23 @@ def _audit(found: dict[str, Any]) -> RenderableType:
     made.add_row("audit: sides not monotone", *(f"{row['broken']:,} of {row['sides']:,}" for row in rows))
     errors = [None if row["error"] is None else 100 * row["error"] for row in rows]
     made.add_row("audit: error of the VF, points", *("-" if e is None else f"{e:+.4f}" for e in errors))
+    return titled(title, made)
+
+
+def _validation(found: dict[str, Any]) -> RenderableType:
+    title = "Against real injection, intervals at 99 % over channels"
+    rows = found["validation"]
+    made = table("", *(row["target"] for row in rows))
+    made.add_row("channels", *(f"{row['channels']:,}" for row in rows))
+    made.add_row("trials", *(f"{row['trials']:,}" for row in rows))
+    errors = ([100 * row[name] for name in ("mae", "mae_low", "mae_high")] for row in rows)
+    made.add_row("mean absolute error of CVF, points", *(f"{e:.4f} [{low:.4f}, {high:.4f}]" for e, low, high in errors))
+    made.add_row("  of the best constant guess", *(f"{100 * row['constant']:.4f}" for row in rows))
+    relative = [row["relative"] for row in rows]
+    made.add_row("relative error of layers, %", *("-" if r is None else f"{100 * r:.2f}" for r in relative))
+    ranks = [[row[name] for name in ("rank", "rank_low", "rank_high")] for row in rows]
+    shown_ranks = ("-" if None in r else f"{r[0]:.3f} [{r[1]:.3f}, {r[2]:.3f}]" for r in ranks)
+    made.add_row("rank correlation of CVF", *shown_ranks)
     return titled(title, made)
 
 
