@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +144,19 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(onnxfi.StudyError, match="holds other things"):
         analyze(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space cannot be reserved here")
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found on a small tmpfs: a memory map that was written on a full disk killed the process (SIGBUS)."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(onnxfi.StudyError, match="No space is left to write"):
+        analyze(tmp_path / "run")
+    assert not list((tmp_path / "run").glob(".work-*"))
 
 
 def test_a_torn_journal_is_left_alone(whole: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Golden:
             files[name] = np.lib.format.open_memmap(
                 path, mode="w+", dtype=np.dtype(rows.dtype), shape=(self._images, *rows.shape)
             )
+            _reserve(path)
         names = [name for name in files if name != input_name]
         for start, stop, fed in _chunks(images, chunk):
             values = dict(zip(names, session.run({input_name: fed}, names), strict=True)) if names else {}
@@ -60,6 +62,13 @@ class Golden:
                 file[start:stop] = self._probe.rows(name).split(values[name], len(fed))[: stop - start]
         for file in files.values():
             file.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space on the disk now: a full disk is an OSError here; when a map is written it kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _chunks(images: Array, chunk: int) -> Iterator[tuple[int, int, Array]]:
