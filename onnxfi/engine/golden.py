@@ -65,7 +65,7 @@ class Golden:
 
 
 def _reserve(path: Path) -> None:
-    """Take the file's space on the disk now: a full disk is an OSError here; when a map is written it kills the process."""
+    """Take the disk space now: on a full disk this is an OSError, where writing to the map would kill the process."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
