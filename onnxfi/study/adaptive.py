@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from onnxfi.study.settings import Precision
 
 START = 8
 """Trials that every stratum gets in the first round, or all it has."""
-_LEAST, _MOST = 0.10, 0.25  # growth of the total in a round
-_KIN = 8.0  # trials that a stratum's kin weigh against its own when its next share is planned
+_GROWTHS = (0.10, 0.15, 0.20, 0.25)
+_PRIOR = 0.1  # critical trials, and as many others, that are taken as seen in each kin
 
 
 @dataclass(frozen=True)
@@ -102,46 +103,74 @@ class Design:
 
 def half_widths(design: Design, tally: Tally) -> NDArray[np.float64]:
     """The larger one-sided half-width, (R,), of each factor that the design asks for."""
-    value, low, high = stratified_interval(
-        design.weights, tally.critical, tally.trials, design.population, design.confidence
-    )
-    return np.asarray(np.maximum(high - value, value - low))
+    return _widths(design, tally.critical, tally.trials)
 
 
 def propose(design: Design, tally: Tally) -> NDArray[np.int64] | None:
     """Further trials of each stratum, i8 (H,), for the next round; None when the goals or the budget are reached.
 
-    Every stratum first gets START trials. Each later round takes a step towards what every factor that is
-    still too wide would need (`needed_trials`), with the total growing by 10 to 25 %.
+    Every stratum first gets START trials. Then, for each factor that is still too wide, the trials under it grow by 10
+    to 25 %, as little as promises to be enough, towards what it would need in the end (`needed_trials`, by
+    `planning_rates`); a stratum gets the most that any factor wants of it.
     """
     trials, population = tally.trials, design.population
-    total = int(trials.sum())
-    left = int((population - trials).sum())
+    room = population - trials
+    left = int(room.sum())
     if design.budget is not None:
-        left = min(left, design.budget - total)
+        left = min(left, design.budget - int(trials.sum()))
     if left <= 0:
         return None
     first = np.maximum(np.minimum(START, population) - trials, 0)
     if first.any():
-        return _rounded(first.astype(np.float64), population - trials, left)
+        return _rounded(first.astype(np.float64), room, left)
     wide = half_widths(design, tally) > design.goals
     if not wide.any():
         return None
-    rate = planning_rates(design, tally)
-    goals = design.goals[wide]
-    step = np.zeros(len(trials))
-    while step.sum() < _LEAST * total and (trials + step < population).any():
-        step = _needed(design.weights[wide], goals, trials, rate, design) - trials
-        goals = goals * 0.95
-    step *= min(1.0, _MOST * total / step.sum())
-    return _rounded(step, population - trials, left)
+    few = replace(design, weights=design.weights[wide], goals=design.goals[wide])
+    wanted = _wanted(few, tally)
+    whole = (few.weights > 0) @ trials.astype(np.float64)
+    growth = np.full(len(wanted), _GROWTHS[-1])
+
+    def step(of_each: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        shares = wanted * np.minimum(1.0, of_each * whole / wanted.sum(axis=1))[:, None]
+        joined = shares.max(axis=0)
+        return np.asarray(joined * min(1.0, _GROWTHS[-1] * trials.sum() / joined.sum()))
+
+    for size in reversed(_GROWTHS[:-1]):
+        later = trials + _rounded(step(size), room, left)
+        growth[_widths(few, tally.critical * (later / trials), later) <= few.goals] = size
+    return _rounded(step(growth), room, left)
 
 
 def planning_rates(design: Design, tally: Tally) -> NDArray[np.float64]:
-    """Rates to plan with, (H,)."""
-    x, n = tally.critical, tally.trials
-    pooled = (np.bincount(design.kin, x) + 0.5) / (np.bincount(design.kin, n) + 1.0)
-    return np.asarray((x + _KIN * pooled[design.kin]) / (n + _KIN))
+    """Rates to plan with, (H,): those of all strata of one kin together.
+
+    Never a stratum's own. Where its own luck sets its further share, a low estimate stays low and only a high one is
+    mended, and that bias costs coverage (0.96 was measured where 0.99 was asked).
+    """
+    critical = np.bincount(design.kin, tally.critical) + _PRIOR
+    seen = np.bincount(design.kin, tally.trials) + 2 * _PRIOR
+    return np.asarray((critical / seen)[design.kin])
+
+
+def _widths(design: Design, critical: NDArray[Any], trials: NDArray[np.int64]) -> NDArray[np.float64]:
+    value, low, high = stratified_interval(design.weights, critical, trials, design.population, design.confidence)
+    return np.asarray(np.maximum(high - value, value - low))
+
+
+def _wanted(design: Design, tally: Tally) -> NDArray[np.float64]:
+    """Further trials, (R, H), of each stratum for each factor, at least the smallest growth of what is under it.
+
+    Where that much does not seem needed, but the interval is too wide all the same, a sharper goal gives the direction.
+    """
+    trials, rate, goals = tally.trials, planning_rates(design, tally), design.goals
+    under = design.weights > 0
+    least = np.minimum(_GROWTHS[0] * (under @ trials), under @ (design.population - trials))
+    wanted = np.zeros(under.shape)
+    while len(short := np.flatnonzero(wanted.sum(axis=1) < least)):
+        wanted[short] = _needed(design.weights[short], goals[short], trials, rate, design)
+        goals = goals * 0.8
+    return wanted
 
 
 def _needed(
@@ -151,22 +180,19 @@ def _needed(
     rate: NDArray[np.float64],
     design: Design,
 ) -> NDArray[np.float64]:
-    """The trials, (H,), that satisfy every goal: factors of equally many strata are solved together."""
-    most: NDArray[np.float64] = trials.astype(np.float64)
+    """Further trials, (R, H), that each factor needs: factors of equally many strata are solved together."""
+    further = np.zeros(weights.shape)
     sizes = np.count_nonzero(weights, axis=1)
     for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        places = np.nonzero(weights[rows])[1].reshape(len(rows), size)
+        rows = np.flatnonzero(sizes == size)[:, None]
+        places = np.nonzero(weights[rows[:, 0]])[1].reshape(len(rows), size)
+        done = trials[places].astype(np.float64)
+        population = design.population[places].astype(np.float64)
         needed = needed_trials(
-            np.take_along_axis(weights[rows], places, axis=1),
-            trials[places].astype(np.float64),
-            design.population[places].astype(np.float64),
-            rate[places],
-            goals[rows],
-            design.confidence,
+            weights[rows, places], done, population, rate[places], goals[rows[:, 0]], design.confidence
         )
-        np.maximum.at(most, places, needed)
-    return most
+        further[rows, places] = needed - done
+    return further
 
 
 def _rounded(step: NDArray[np.float64], room: NDArray[np.int64], left: int) -> NDArray[np.int64]:
