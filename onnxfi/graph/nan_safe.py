@@ -22,6 +22,8 @@ Runtime (inf, 3e38) and wrong in PyTorch (NaN, inf). Integer pooling has no NaN.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -180,7 +182,7 @@ class _Mend:
         self.patch.nodes.append(other)
         return other.name
 
-    def _with_axes(self, op: str, since: int, y: str, part: str, x: str, axes: ArrayLike, **more: int) -> str:
+    def _with_axes(self, op: str, since: int, y: str, part: str, x: str, axes: ArrayLike, **more: Any) -> str:
         """A node whose axes are an attribute before opset `since` and an input from then on."""
         listed = [int(a) for a in np.asarray(axes).tolist()]
         if self.opset < since:

@@ -1,4 +1,4 @@
-"""Units of work: what one worker draws, runs and hands back whole. They follow from the plan, never from the machine."""
+"""Units of work: what one worker draws, runs and hands back whole. They follow from the plan, never the machine."""
 
 from __future__ import annotations
 
