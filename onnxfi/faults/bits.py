@@ -88,16 +88,16 @@ class Word:
         """`bits` from high to low, each once; `FaultError` for none at all or one that the word does not have."""
         wrong = [bit for bit in bits if not 0 <= bit < self.width]
         if wrong or not bits:
-            raise FaultError(
-                f"bit {wrong[0] if wrong else '(none given)'} of {self.dtype}: bits are 0 to {self.width - 1}"
-            )
+            what = f"bit {wrong[0]} does not exist in" if wrong else "no bit was chosen of"
+            raise FaultError(f"{what} {self.dtype}: its bits are 0 to {self.width - 1}")
         return tuple(sorted(set(bits), reverse=True))
 
 
 def bit_classes(word: Word, bits: Collection[int] | None = None) -> tuple[tuple[int, ...], ...]:
     """Bit positions that share a stratum, from high to low, restricted to `bits` (default: all).
 
-    A float's sign and exponent bits stand alone and its mantissa is one class. Of an integer the top four bits stand
+    A float's sign and exponent bits stand alone and its mantissa is one class: in published results even its top bit is
+    critical in 0.02 % of the trials, which no stratum of its own would repay. Of an integer the top four bits stand
     alone and the rest fall into pools of 4, 8, 16 and 32.
     """
     asked = word.check_bits(range(word.width) if bits is None else bits)
