@@ -17,18 +17,24 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
 @click.command(cls=Command)
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @option(
+    DEPTH,
+    "--method",
+    type=click.Choice(["deepvigor+", "deepvigor"]),
+    default="deepvigor+",
+    help="Rates of sites, channels and layers; or ranges of each neuron by class, validated on unseen images.",
+)
+@option(
     FAULTS,
     "--target",
     type=click.Choice(["weights", "activations", "both"]),
-    default=Target.kind,
-    help="What can go wrong.",
+    help="What can go wrong.  [default: both; activations with deepvigor]",
 )
 @option(
     FAULTS,
     "--activation",
     type=click.Choice(["input", "output", "mac"]),
     help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output."
-    "  [default: input; mac with --paper]",
+    "  [default: input; mac with --paper, output with deepvigor]",
 )
 @option(
     FAULTS,
@@ -86,7 +92,7 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write vigor.json, layers.csv, channels.csv, bits.csv and ranges.npz into it.",
+    help="Write vigor.json, layers.csv, channels.csv, bits.csv and ranges.npz into it; or deepvigor.json, neurons.csv.",
 )
 @option(OUTPUT, "--json", "as_json", is_flag=True, help="Print the object of vigor.json, and nothing else, to stdout.")
 def vigor(model: Path | None, **options: Any) -> None:
@@ -101,17 +107,22 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor net.onnx --data test.npz --preset cifar10 --activation mac
       onnxfi vigor small.onnx --data images.npz --out ranges/
       onnxfi vigor small.onnx --data images.npz --paper
+      onnxfi vigor --method deepvigor --channel-sampling-ratio 0.1
     """
     from onnxfi.bundled.stand_in import stand_in
     from onnxfi.cli.searching import Searching
-    from onnxfi.report import tables, vigor, vigor_tables
+    from onnxfi.report import deepvigor, tables, vigor_tables
+    from onnxfi.report import vigor as plus
     from onnxfi.vigor.analysis import Question, analyze
+    from onnxfi.vigor.deepvigor import find_ranges
     from onnxfi.vigor.sample import Sampling
     from onnxfi.vigor.validate import validate
 
+    ranges = options["method"] == "deepvigor"
+    usual = "output" if ranges else "mac" if options["paper"] else Target.activation
     target = Target(
-        kind=options["target"],
-        activation=options["activation"] or ("mac" if options["paper"] else Target.activation),
+        kind=options["target"] or ("activations" if ranges else Target.kind),
+        activation=options["activation"] or usual,
         parameters=options["parameters"],
         layers=options["layers"],
         bits=options["bits"],
@@ -128,14 +139,24 @@ def vigor(model: Path | None, **options: Any) -> None:
     path, data = stand_in(model, taken(options))
     question = Question(target, data, sampling, options["confidence"], machine, options["paper"])
     with Searching() as progress:
-        analysis = analyze(path, question, progress)
-        agreement = validate(analysis, options["validate"]) if options["validate"] is not None else ()
-    found = vigor.facts(analysis, agreement)
-    if options["out"]:
-        vigor.write(options["out"], analysis, found)
+        if ranges:
+            found = find_ranges(path, question, progress)
+        else:
+            analysis = analyze(path, question, progress)
+            agreement = validate(analysis, options["validate"]) if options["validate"] is not None else ()
+    if ranges:
+        told = deepvigor.facts(found)
+        text, blocks = deepvigor.to_json(told), deepvigor.blocks(told)
+    else:
+        told = plus.facts(analysis, agreement)
+        text, blocks = plus.to_json(told), vigor_tables.blocks(told)
+    if options["out"] and ranges:
+        deepvigor.write(options["out"], found, told)
+    elif options["out"]:
+        plus.write(options["out"], analysis, told)
     if options["as_json"]:
-        click.echo(vigor.to_json(found), nl=False)
+        click.echo(text, nl=False)
         return
     console = tables.console()
-    for block in vigor_tables.blocks(found):
+    for block in blocks:
         console.print(block)
