@@ -46,6 +46,7 @@ def analyze(
     out: Path | str | None = None,
     groups: Path | str | None = None,
     fit_per_mbit: float | None = None,
+    tensorfi: bool = False,
     progress: Callable[[Snapshot], None] | None = None,
 ) -> Run:
     """Find out where `model` is vulnerable, and write study, tables and summary into a folder.
@@ -60,6 +61,7 @@ def analyze(
               the study goes on from where it was
     groups    for safety-critical misclassification: 'cifar10', 'cifar100', 'gtsrb', 'imagenet', or a file of your own
     fit_per_mbit  raw rate of bit upsets, in FIT per Mbit (10**6 bits): adds failures in time
+    tensorfi  adds the three settings of SCM with faults drawn as TensorFI+ draws them; needs `groups` and labels
     progress  called with a Snapshot at the start and after each piece of work
 
     Raises an OnnxfiError whose message is one sentence: ModelError, DataError, FaultError, ProviderError, EngineError,
@@ -69,6 +71,7 @@ def analyze(
     from onnxfi.report.tell import tell
     from onnxfi.study.assembly import Asked, assemble
     from onnxfi.study.conduct import conduct, worker_count
+    from onnxfi.study.tensorfi import add
 
     grouping = _groups(groups)
 
@@ -85,6 +88,8 @@ def analyze(
     assembly = assemble(model, asked, 1 if machine.scheduler else workers)
     folder = Path(out) if out is not None else RUNS / f"{Path(model).stem}-{assembly.identity.id[:8]}"
     finding = conduct(assembly, folder, workers, progress)
+    if tensorfi:
+        add(assembly, finding, grouping, folder)
     return Run(folder, tell(finding, folder, asked.to_dict(), grouping, fit_per_mbit))
 
 

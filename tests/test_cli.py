@@ -67,7 +67,7 @@ def test_options_and_records_say_the_same() -> None:
         "activation": set(get_args(settings.ActivationKind)),
         "parameters": set(get_args(settings.ParameterKind)),
         "fault_model": set(get_args(settings.FaultModel)),
-        "preset": set(PRESETS),
+        "presets": set(PRESETS) | {"tensorfi+"},
         "plan": set(get_args(settings.PlanKind)),
         "p": set(get_args(settings.PStrategy)),
         "provider": set(get_args(settings.Provider)),

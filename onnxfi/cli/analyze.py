@@ -12,6 +12,8 @@ from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 
 FAULTS, IMAGES, GOAL, MACHINE, OUTPUT = "Faults", "Images", "Plan and precision", "Machine", "Output"
 
+TENSORFI = "tensorfi+"
+
 
 @click.command(cls=Command)
 @click.argument("model", required=False, type=click.Path(path_type=Path))
@@ -72,8 +74,10 @@ FAULTS, IMAGES, GOAL, MACHINE, OUTPUT = "Faults", "Images", "Plan and precision"
 @option(
     IMAGES,
     "--preset",
-    type=click.Choice(["cifar10", "cifar100", "gtsrb", "imagenet"]),
-    help="Preprocessing of a well-known data set.",
+    "presets",
+    type=click.Choice(["cifar10", "cifar100", "gtsrb", "imagenet", TENSORFI]),
+    multiple=True,
+    help=f"Preprocessing of a well-known data set; and {TENSORFI}, its three settings of faults as well, for --groups.",
 )
 @option(IMAGES, "--scale", type=float, help="Multiplies pixels.  [default: 1/255 for 8-bit images]")
 @option(
@@ -166,7 +170,7 @@ def analyze(model: Path | None, **options: Any) -> None:
         paths=options["data"],
         images=options["images"],
         synthetic=options["synthetic"],
-        preset=options["preset"],
+        preset=_data_preset(options["presets"]),
         scale=options["scale"],
         mean=options["mean"],
         std=options["std"],
@@ -193,6 +197,15 @@ def analyze(model: Path | None, **options: Any) -> None:
             out=options["out"],
             groups=options["groups"],
             fit_per_mbit=options["fit_per_mbit"],
+            tensorfi=TENSORFI in options["presets"],
             progress=progress,
         )
     shown(run, options["as_json"])
+
+
+def _data_preset(presets: tuple[str, ...]) -> Any:
+    """The one data set among them, or None."""
+    named = [preset for preset in presets if preset != TENSORFI]
+    if len(named) > 1:
+        raise click.UsageError(f"--preset names two data sets, {named[0]} and {named[1]}; give one.")
+    return named[0] if named else None

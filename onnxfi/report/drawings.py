@@ -14,6 +14,7 @@ from onnxfi.report.tables import plain, positions
 from onnxfi.report.words import CORRUPTION, SETTINGS, numbered, percent
 from onnxfi.study.channels import ChannelRate
 from onnxfi.study.history import Step
+from onnxfi.study.scm import FaultFree, Setting
 
 CELLS = 64
 """Cells in a row of the channel map, at most: of a wider layer each stands for the worst of several channels."""
@@ -84,11 +85,11 @@ def corruption_profile(meaning: Meaning) -> Chart:
     )
 
 
-def setting_profile(safety: Safety) -> Chart | None:
+def setting_profile(settings: Sequence[Setting], fault_free: FaultFree | None) -> Chart | None:
     """The share of SCM among misclassifications, without faults and in each setting."""
-    bars = [bar for row in safety.settings if (bar := _bar(SETTINGS[row.name], row.target, row.share))]
-    places = list(dict.fromkeys(SETTINGS[row.name] for row in safety.settings))
-    if safety.fault_free and (bar := _bar("fault-free", "no fault", safety.fault_free.share)):
+    bars = [bar for row in settings if (bar := _bar(SETTINGS[row.name], row.target, row.share))]
+    places = list(dict.fromkeys(SETTINGS[row.name] for row in settings))
+    if fault_free and (bar := _bar("fault-free", "no fault", fault_free.share)):
         bars.insert(0, bar)
         places.insert(0, "fault-free")
     if not bars:

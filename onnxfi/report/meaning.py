@@ -10,8 +10,10 @@ scm       null without --groups:
                   of SCM among misclassifications, null where there was none
     turns[]       {target, before, after, ...rate}: from group to group, of the trials on images of the first; after
                   is null for no answer
-fragile[]         {target, images, classes, turns}: the worst ten of each: {image, name, ...rate},
-                  {class, name, images, ...rate}, {before, after, ...rate} in class numbers
+tensorfi  null without --preset tensorfi+: {groups, layers, population, settings[]}, settings as above, with faults
+          drawn as TensorFI+ draws them; their intervals are binomial
+fragile[] {target, images, classes, turns}: the worst ten of each: {image, name, ...rate}, {class, name, images,
+          ...rate}, {before, after, ...rate} in class numbers
 fit       null without --fit-per-mbit: {per_mbit, mbit, parts}; parts[]: {target, layer, bits, value, low, high} in
           FIT, layer null for the model
 """
@@ -34,6 +36,7 @@ from onnxfi.study.evidence import Evidence
 from onnxfi.study.finding import Finding
 from onnxfi.study.fragile import Turn, Weak, class_turns, turns, weak_classes, weak_images
 from onnxfi.study.scm import FaultFree, Setting, fault_free, settings
+from onnxfi.study.tensorfi import ThreeSettings
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,25 @@ class Meaning:
     """See the module's docstring."""
 
     answers: Answers
+    confidence: float
     corruption: tuple[Corruption, ...]
     fragile: tuple[Fragile, ...]
     safety: Safety | None = None
+    drawn: ThreeSettings | None = None
     per_mbit: float | None = None
     fit: tuple[Fit, ...] = ()
+
+    @property
+    def drawn_settings(self) -> tuple[Setting, ...]:
+        """The settings as TensorFI+ draws them."""
+        return self.drawn.settings(self.confidence) if self.drawn else ()
 
     def to_dict(self) -> dict[str, Any]:
         """The documented object, of plain JSON types."""
         return {
             "sdc": {part.target: _corruption(part) for part in self.corruption},
             "scm": _safety(self.safety) if self.safety else None,
+            "tensorfi": self._drawn() if self.drawn else None,
             "fragile": [self._fragile(part) for part in self.fragile],
             "fit": None if self.per_mbit is None else self._fit(),
         }
@@ -97,6 +108,11 @@ class Meaning:
             "turns": [_turn(turn) for turn in part.turns],
         }
 
+    def _drawn(self) -> dict[str, Any]:
+        assert self.drawn is not None
+        whole = {"groups": self.drawn.groups, "layers": self.drawn.layers, "population": self.drawn.population}
+        return {**whole, "settings": [_setting(setting) for setting in self.drawn_settings]}
+
     def _fit(self) -> dict[str, Any]:
         parts = [
             {
@@ -112,7 +128,12 @@ class Meaning:
         return {"per_mbit": self.per_mbit, "mbit": MBIT, "parts": parts}
 
 
-def interpret(finding: Finding, groups: Groups | None = None, per_mbit: float | None = None) -> Meaning:
+def interpret(
+    finding: Finding,
+    groups: Groups | None = None,
+    per_mbit: float | None = None,
+    drawn: ThreeSettings | None = None,
+) -> Meaning:
     """From a study's records to their meaning.
 
     Raises StudyError for a study of an earlier version, which kept no fault-free answers, and for FIT of faults that
@@ -124,6 +145,7 @@ def interpret(finding: Finding, groups: Groups | None = None, per_mbit: float | 
     targets = evidence.factors.targets
     return Meaning(
         evidence.answers,
+        evidence.rates.confidence,
         corruption(evidence),
         tuple(
             Fragile(
@@ -135,6 +157,7 @@ def interpret(finding: Finding, groups: Groups | None = None, per_mbit: float | 
             for target in targets
         ),
         _judge(evidence, groups) if groups else None,
+        drawn,
         per_mbit,
         _failures(finding, per_mbit) if per_mbit is not None else (),
     )
@@ -178,11 +201,14 @@ def _safety(safety: Safety) -> dict[str, Any]:
     return {
         "groups": safety.groups.to_dict(),
         "fault_free": asdict(safety.fault_free) if safety.fault_free else None,
-        "settings": [
-            {"setting": entry.pop("name"), **entry} for entry in (asdict(setting) for setting in safety.settings)
-        ],
+        "settings": [_setting(setting) for setting in safety.settings],
         "turns": [{"target": target, **_turn(turn)} for target, found in safety.turns.items() for turn in found],
     }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    values = asdict(setting)
+    return {"setting": values.pop("name"), **values}
 
 
 def _turn(turn: Turn) -> dict[str, Any]:

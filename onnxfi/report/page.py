@@ -14,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from onnxfi.metrics.estimate import Estimate
+from onnxfi.metrics.safety import load_groups, shipped
 from onnxfi.report import drawings
 from onnxfi.report.charts import COLORS
 from onnxfi.report.glossary import glossary
 from onnxfi.report.meaning import Meaning
 from onnxfi.report.summary import Summary
 from onnxfi.report.tables import SITES, plain, positions
-from onnxfi.report.words import CORRUPTION, SETTINGS, command, fit, percent
+from onnxfi.report.words import CORRUPTION, PUBLISHED, SETTINGS, command, fit, percent
 from onnxfi.study.channels import ChannelRate
 from onnxfi.study.finding import Finding
 
@@ -68,7 +69,10 @@ def page(finding: Finding, summary: Summary, meaning: Meaning) -> str:
         "bits": drawings.bit_profile(summary),
         "corruption": drawings.corruption_profile(meaning),
         "maps": _some(drawings.channel_map(finding.channels, target) for target in finding.scheme.factors.targets),
-        "settings": drawings.setting_profile(meaning.safety) if meaning.safety else None,
+        "settings": drawings.setting_profile(meaning.safety.settings, meaning.safety.fault_free)
+        if meaning.safety
+        else None,
+        "drawn_settings": drawings.setting_profile(meaning.drawn_settings, None) if meaning.drawn else None,
         "group_maps": _some(drawings.group_map(meaning.safety, target) for target in meaning.safety.turns)
         if meaning.safety
         else [],
@@ -99,14 +103,28 @@ def _told(finding: Finding, summary: Summary, meaning: Meaning, maps: bool) -> d
         "outcomes": [part for part in (summary.outcomes_weights, summary.outcomes_activations) if part],
         "corruption_names": CORRUPTION,
         "setting_names": SETTINGS,
+        "published": PUBLISHED.get(meaning.drawn.groups) if meaning.drawn else None,
         "state": f"plan {summary.plan['kind']}, " + ("finished" if summary.converged else "not finished"),
-        "command": command(summary.model, asked),
+        "command": command(summary.model, asked) + _read_by(meaning),
         "data": finding.about.get("data", ""),
         "data_sha256": finding.identity["data"].get("sha256", ""),
         "arithmetic": finding.identity["arithmetic"],
         "settings_json": json.dumps(asked, indent=2, ensure_ascii=False),
         "glossary": glossary(summary, meaning),
     }
+
+
+def _read_by(meaning: Meaning) -> str:
+    """The options that say how trials are read, as they stand at the end of the command."""
+    words = []
+    if meaning.safety:
+        groups = meaning.safety.groups
+        words.append("--groups " + next((n for n in shipped() if load_groups(n) == groups), "YOUR-GROUPS.json"))
+    if meaning.per_mbit is not None:
+        words.append(f"--fit-per-mbit {meaning.per_mbit:g}")
+    if meaning.drawn:
+        words.append("--preset tensorfi+")
+    return "".join(f" {word}" for word in words)
 
 
 def _some(found: Any) -> list[Any]:

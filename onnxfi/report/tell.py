@@ -19,6 +19,7 @@ from onnxfi.report.summary import Summary
 from onnxfi.study.finding import Finding
 from onnxfi.study.joining import found
 from onnxfi.study.journal import Journal
+from onnxfi.study.tensorfi import ThreeSettings
 
 PAGE = "report.html"
 
@@ -35,7 +36,7 @@ def tell(
     settings: of this run, those that the study began with where they are not given. groups: for SCM. per_mbit: raw rate
     of upsets, in FIT per Mbit. Raises StudyError and DataError.
     """
-    meaning = interpret(finding, groups, per_mbit)
+    meaning = interpret(finding, groups, per_mbit, ThreeSettings.read(folder) if groups else None)
     summary = replace(summarize(finding, settings), meaning=meaning)
     files.write(folder, summary, finding.channels)
     files.write_text(folder / PAGE, page(finding, summary, meaning))

@@ -1,0 +1,233 @@
+"""The three settings of Laskar et al. (PRDC 2022), with faults drawn as TensorFI+ draws them.
+
+A trial flips one random bit of one random element of one random layer output, for one image: layers are uniform,
+whatever their sizes, then elements, then bits. A layer output is what any node writes, but the model's output. Each
+setting gets TRIALS trials on random images of its kind, at most CAPS of them on one image (and so fewer where images
+are few). The settings are drawn one apart from the other. Every trial counts alike, so rates are plain binomials.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxfi.engine.prepare import Settings, look
+from onnxfi.engine.probe import Probe, Rows
+from onnxfi.errors import DataError, StudyError
+from onnxfi.faults.space import FaultSpace, Region
+from onnxfi.graph.network import Network
+from onnxfi.metrics.combine import binomial
+from onnxfi.metrics.estimate import Estimate
+from onnxfi.metrics.outcome import CRITICAL, RECORD
+from onnxfi.metrics.safety import NON_SCM, SCM, Groups
+from onnxfi.study import place
+from onnxfi.study.answers import Answers
+from onnxfi.study.assembly import Assembly
+from onnxfi.study.dataset import Dataset
+from onnxfi.study.finding import Finding
+from onnxfi.study.scm import Setting, SettingName, image_kinds
+from onnxfi.study.source import prepared, workshop
+from onnxfi.study.targets import chosen_bits
+
+TRIALS = 3000
+CAPS: Mapping[SettingName, int] = {"correct": 5, "wrong": 30, "wrong_scm": 30, "wrong_non_scm": 30}
+FILE = "tensorfi.json"
+_BYTES = 256 << 20  # of golden values, at a time
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Counts of one setting: images of the kind, trials, and how many were critical, SCM, non-SCM."""
+
+    name: SettingName
+    images: int
+    trials: int
+    critical: int
+    scm: int
+    non_scm: int
+
+    def setting(self, confidence: float, population: int) -> Setting:
+        """The rates, with exact binomial intervals."""
+
+        def rate(count: int, of: int) -> Estimate:
+            limits = binomial(count, of, confidence)
+            return Estimate(limits.value, limits.low, limits.high, of, population)
+
+        wrong = self.scm + self.non_scm
+        return Setting(
+            self.name,
+            "activations",
+            self.images,
+            rate(self.critical, self.trials),
+            rate(self.scm, self.trials),
+            rate(self.scm, wrong) if wrong else None,
+        )
+
+
+@dataclass(frozen=True)
+class ThreeSettings:
+    """What was drawn; `layers`: outputs drawn from, `population`: their faults. Plain JSON values in FILE."""
+
+    groups: str
+    layers: int
+    population: int
+    drawn: tuple[Drawn, ...]
+
+    def settings(self, confidence: float) -> tuple[Setting, ...]:
+        """The rates of each setting."""
+        return tuple(drawn.setting(confidence, self.population) for drawn in self.drawn)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> ThreeSettings | None:
+        """From a study's folder; None where it has none. Raises StudyError for a torn file."""
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**values, "drawn": tuple(Drawn(**drawn) for drawn in values["drawn"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StudyError(f"{path} is torn ({error}); delete it and run the study's command again.") from error
+
+
+def add(assembly: Assembly, finding: Finding, groups: Groups | None, folder: Path) -> None:
+    """Run the three settings on a study's model and images, and write FILE into its folder.
+
+    Raises DataError without groups or labels, or for groups of other classes; EngineError, StudyError.
+    """
+    if groups is None or finding.evidence is None:
+        raise DataError("The settings of TensorFI+ tell safety-critical mistakes from others; give --groups.")
+    with workshop(folder) as work:
+        found = three_settings(
+            assembly.network,
+            assembly.dataset,
+            finding.evidence.answers,
+            groups,
+            assembly.engine,
+            assembly.asked.plan.seed,
+            work,
+        )
+    with place.trouble(folder / FILE):
+        (folder / FILE).write_text(found.to_json(), encoding="utf-8")
+
+
+def three_settings(
+    network: Network, dataset: Dataset, answers: Answers, groups: Groups, engine: Settings, seed: int, work: Path
+) -> ThreeSettings:
+    """Draw and run them all. `work`: a folder for what the engine needs meanwhile.
+
+    Raises DataError without labels, or for groups of other classes; EngineError.
+    """
+    if answers.labels is None:
+        raise DataError("The settings of TensorFI+ are told apart by labels; give images with labels.")
+    groups.check(answers.outputs)
+    network, probe = look(network, dataset.images)
+    space = FaultSpace(layer_outputs(network, probe))
+    pools = {name: np.flatnonzero(kind) for name, kind in image_kinds(answers, groups).items() if name in CAPS}
+    trials = {
+        name: draw(space, pool, CAPS[name], TRIALS, seed, stream) for stream, (name, pool) in enumerate(pools.items())
+    }
+    records = _run(network, dataset, probe, space, np.concatenate(list(trials.values())), engine, work)
+    drawn, start = [], 0
+    for name, mine in trials.items():
+        drawn.append(_count(name, len(pools[name]), records[start : start + len(mine)], answers, groups))
+        start += len(mine)
+    return ThreeSettings(groups.name, len(space.regions), space.size, tuple(drawn))
+
+
+def layer_outputs(network: Network, probe: Probe) -> list[Region]:
+    """What every node writes for each image, but the model's output."""
+    names = [name for node in network.model.graph.node for name in node.output]
+    found = []
+    for name in names:
+        kind = probe.kinds.get(name)
+        if name != network.output and isinstance(kind, Rows):
+            bits = chosen_bits(None, kind.dtype)
+            found.append(Region("activations", "input", 0, name, kind.size, kind.dtype, bits))
+    return found
+
+
+def draw(space: FaultSpace, pool: NDArray[np.int64], cap: int, count: int, seed: int, stream: int) -> NDArray[np.void]:
+    """TRIAL (T,), T = `count` or as many as `cap` trials on each image of `pool` make."""
+    count = min(count, cap * len(pool))
+    # NumPy's legacy generator, because its streams are frozen (NEP 19): no new release changes a study.
+    chance = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32, stream])
+    region = chance.randint(0, len(space.regions), count)
+    sites = np.array([entry.sites for entry in space.regions])[region]
+    site = (chance.random_sample(count) * sites).astype(np.int64)
+    bits = [entry.bits for entry in space.regions]
+    places = (chance.random_sample(count) * np.array([len(some) for some in bits])[region]).astype(np.int64)
+    bit = np.array([bits[number][which] for number, which in zip(region, places, strict=True)], np.int64)
+    open_, used = list(pool), dict.fromkeys(pool.tolist(), 0)
+    images = np.zeros(count, np.int64)
+    for trial in range(count):
+        which = chance.randint(len(open_))
+        image = int(open_[which])
+        images[trial] = image
+        used[image] += 1
+        if used[image] == cap:
+            open_[which] = open_[-1]
+            open_.pop()
+    return space.trials(space.ids(region, site, bit), images)
+
+
+def _run(
+    network: Network,
+    dataset: Dataset,
+    probe: Probe,
+    space: FaultSpace,
+    trials: NDArray[np.void],
+    engine: Settings,
+    work: Path,
+) -> NDArray[np.void]:
+    """RECORD (T,), some layers at a time, each time with the images drawn for them alone."""
+    records = np.zeros(len(trials), RECORD)
+    for members in _chunks(probe, space, trials):
+        mine = np.flatnonzero(np.isin(trials["region"], members))
+        images, row = np.unique(trials["image"][mine], return_inverse=True)
+        some = trials[mine].copy()
+        some["region"], some["image"] = np.searchsorted(members, some["region"]), row
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            regions = [space.regions[number] for number in members]
+            opened = prepared(network, dataset.images[images], regions, engine, Path(folder))
+            records[mine] = opened.run(some)
+            opened.close()
+    records["image"] = trials["image"]
+    return records
+
+
+def _chunks(probe: Probe, space: FaultSpace, trials: NDArray[np.void]) -> Iterator[list[int]]:
+    """Regions, ascending, that fit into memory together with the images drawn for them."""
+    members: list[int] = []
+    size = 0
+    for number in np.unique(trials["region"]).tolist():
+        region = space.regions[number]
+        images = len(np.unique(trials["image"][trials["region"] == number]))
+        need = images * region.elements * np.dtype(probe.rows(region.tensor).dtype).itemsize * (len(members) + 1)
+        if members and size + need > _BYTES:
+            yield members
+            members, size = [], 0
+        members.append(number)
+        size += need
+    if members:
+        yield members
+
+
+def _count(name: SettingName, images: int, records: NDArray[Any], answers: Answers, groups: Groups) -> Drawn:
+    critical = records["outcome"] == CRITICAL
+    answered = records[critical & (records["finite"] == 1)]
+    kinds = groups.kind(answers.top1[answered["image"]], answered["top1"])
+    return Drawn(
+        name, images, len(records), int(critical.sum()), int((kinds == SCM).sum()), int((kinds == NON_SCM).sum())
+    )
