@@ -16,6 +16,7 @@ import click
 
 import onnxfi
 from onnxfi.cli.analyze import analyze
+from onnxfi.cli.explain import explain
 from onnxfi.cli.groups import groups
 from onnxfi.cli.inject import inject
 from onnxfi.cli.merge import merge
@@ -49,7 +50,7 @@ def cli() -> None:
     """
 
 
-for verb in (analyze, report, vigor, show, inject, merge, groups):
+for verb in (analyze, report, vigor, explain, show, inject, merge, groups):
     cli.add_command(verb)
 
 

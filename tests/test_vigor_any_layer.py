@@ -1,0 +1,97 @@
+"""Any layer: the search against injection of the same faults, over ops, dtypes and layouts; and one site explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import trained_net
+from click.testing import CliRunner
+from corpus import CASES, images
+
+from onnxfi.cli.main import cli
+from onnxfi.engine.engine import Engine
+from onnxfi.engine.prepare import prepare
+from onnxfi.errors import FaultError
+from onnxfi.metrics.outcome import CRITICAL
+from onnxfi.study.settings import Data, Machine, Target
+from onnxfi.vigor.analysis import Question, analyze
+from onnxfi.vigor.explain import explain
+from onnxfi.vigor.sample import Sampling
+
+NAMES = [
+    "arch_depthwise",
+    "arch_residual",
+    "attention_dynamic",
+    "conv_transpose",
+    "conv_transpose_grouped",
+    "gemm_trans_a",
+    "matmul_heads",
+    "matmul_left",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("target", [Target("weights", parameters="all"), Target("activations"),
+                                    Target("activations", "output")], ids=["all", "input", "output"])  # fmt: skip
+def test_what_is_decided_is_what_injection_finds(name: str, target: Target, tmp_path: Path) -> None:
+    """Every flip of some sites of each layer; untrained nets are less monotone: one fault in a hundred may differ."""
+    model, data = tmp_path / "net.onnx", tmp_path / "images.npy"
+    onnx.save(CASES[name].model(), model)
+    np.save(data, images(CASES[name], 3, seed=1))
+    question = Question(target, Data((data,), scale=1.0), Sampling(channels=0.2), 0.99, Machine(workers=1, exact=True))
+    analysis = analyze(model, question)
+    space, assembly = analysis.targets.space, analysis.assembly
+    prepare(assembly.network, assembly.dataset.images, space.regions, assembly.engine, tmp_path)
+    engine, wrong, faults = Engine(tmp_path), 0.0, 0
+    for number, m in enumerate(analysis.estimates.measured):
+        parts = np.meshgrid(m.drawn.site, np.array(m.region.bits), np.arange(3), indexing="ij")
+        site, bit, image = (part.reshape(-1) for part in parts)
+        records = engine.run(space.trials(space.ids(np.full(len(site), number), site, bit), image))
+        truth = (records["outcome"] == CRITICAL).reshape(m.bits.shape[0], -1, 3).mean(axis=2)
+        wrong += np.abs(m.bits - truth).sum()
+        faults += truth.size
+    assert wrong <= 0.01 * faults
+
+
+@pytest.mark.parametrize("name", ["qdq_int8", "qlinear_uint8", "weight_int8_axis"])
+def test_stored_integers_are_searched_as_integers(name: str, tmp_path: Path) -> None:
+    model, data = tmp_path / "net.onnx", tmp_path / "images.npy"
+    onnx.save(CASES[name].model(), model)
+    np.save(data, images(CASES[name], 2, seed=1))
+    question = Question(Target("weights"), Data((data,), scale=1.0), Sampling(0.2), 0.99, Machine(workers=1))
+    integers = [m for m in analyze(model, question).estimates.measured if "int8" in m.region.dtype]
+    assert integers
+    for m in integers:
+        assert m.bits.shape[1] == 8
+        assert m.tried <= m.pairs.size * 8
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    trained_net.write(folder / "small.onnx")
+    trained_net.save_pictures(folder / "data.npz", 5)
+    return folder
+
+
+def test_a_site_is_explained(small: Path) -> None:
+    found = explain(small / "small.onnx", "conv2.weight[3,0,1,1]", Data((small / "data.npz",)))
+    assert (found.layer, found.kind, found.index) == ("conv2", "weight", (3, 0, 1, 1))
+    assert found.deviations[0, 0] == pytest.approx(-2 * found.values[0])  # the sign bit
+    assert found.map.sum() == pytest.approx(1)
+    for image in range(5):
+        beyond = (found.deviations[image] >= found.upper[image]) | (found.deviations[image] <= found.lower[image])
+        assert beyond.sum() <= (found.critical * 5).sum() + 1
+    ran = CliRunner().invoke(
+        cli, ["explain", "conv2.weight[3,0,1,1]", str(small / "small.onnx"), "--data", str(small / "data.npz")]
+    )
+    assert "weight of layer conv2; 5 images" in ran.output
+    assert "Errors of its flips" in ran.output
+
+
+def test_a_site_that_is_not_there(small: Path) -> None:
+    with pytest.raises(FaultError, match="no tensor"):
+        explain(small / "small.onnx", "conv9.weight[0]", Data((small / "data.npz",)))
