@@ -147,6 +147,13 @@ def test_draws_are_channels_and_a_logarithm_of_their_sites() -> None:
     assert not np.array_equal(draw(4, channels, 2304, 10, Sampling(0.1, 4, 1)).site, drawn.site)
 
 
+def test_a_number_of_sites_may_stand_for_the_logarithm() -> None:
+    drawn = draw(0, Channels.along((4, 20), 0), 80, 3, Sampling(channels=0.5, sites=15))
+    assert np.bincount(drawn.channel).max() == 15
+    assert len(drawn.site) == 30
+    assert len(draw(0, Channels.along((4, 20), 0), 80, 3, Sampling(channels=0.5, sites=50)).site) == 40
+
+
 def test_without_sampling_everything_is_taken() -> None:
     drawn = draw(0, Channels.along((8, 4), 1), 32, 5, Sampling())
     assert sorted(drawn.site.tolist()) == list(range(32))
@@ -155,7 +162,7 @@ def test_without_sampling_everything_is_taken() -> None:
     assert np.array_equal(drawn.site % 4, drawn.channel)
 
 
-@pytest.mark.parametrize("wrong", [{"channels": 0.0}, {"channels": 1.5}, {"images": 0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"channels": 0.0}, {"channels": 1.5}, {"images": 0}, {"seed": -1}, {"sites": 3}])
 def test_a_sampling_out_of_range_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(StudyError, match="give"):
+    with pytest.raises(StudyError, match=r"give|needs"):
         Sampling(**wrong)  # type: ignore[arg-type]

@@ -57,6 +57,13 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
 )
 @option(
     DEPTH,
+    "--channel-sites",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of each channel taken, N sites in the place of the logarithm.",
+)
+@option(
+    DEPTH,
     "--site-images",
     type=click.IntRange(min=1),
     metavar="N",
@@ -135,7 +142,9 @@ def vigor(model: Path | None, **options: Any) -> None:
         workers=options["workers"],
         memory=options["memory"],
     )
-    sampling = Sampling(options["channel_sampling_ratio"], options["site_images"], options["seed"])
+    sampling = Sampling(
+        options["channel_sampling_ratio"], options["site_images"], options["seed"], options["channel_sites"]
+    )
     path, data = stand_in(model, taken(options))
     question = Question(target, data, sampling, options["confidence"], machine, options["paper"])
     with Searching() as progress:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def facts(found: Ranges) -> dict[str, Any]:
         "model": found.assembly.about["model"],
         "model_sha256": found.assembly.network.sha256,
         "activation": "output",
-        "sampling": {"channels": sampling.channels, "images": sampling.images, "seed": sampling.seed},
+        "sampling": asdict(sampling),
         "images": {"seen": int(found.seen.sum()), "unseen": int((~found.seen).sum())},
         "layers": layers,
         "whole": {"seen": _rates(counts[0]), "unseen": _rates(counts[1])},

@@ -6,7 +6,8 @@ are values run, population counts faults, the interval is at `confidence` and is
     format, method       1; "deepvigor+", or "deepvigor+ as published" (--paper)
     model, model_sha256  file name; of its bytes
     activation           kind of activation site: input, output or mac; null where none was asked
-    images, sampling     how many; {channels, images, seed}, null: all
+    images, sampling     how many; {channels, images, seed, sites}, fields of
+                         onnxfi.vigor.sample.Sampling; null: all
     layers               [{layer, op, weights, activations, total}], total being the bracket of Eq. 15
     mvf                  {weights, activations, total}: means of the layers; total is MVF_total, Eq. 15
     population_vf        a fault anywhere, every bit equally likely
@@ -69,7 +70,7 @@ def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, 
         "model_sha256": analysis.assembly.network.sha256,
         "activation": question.target.activation if "activations" in factors.targets else None,
         "images": len(analysis.assembly.dataset),
-        "sampling": {"channels": sampling.channels, "images": sampling.images, "seed": sampling.seed},
+        "sampling": asdict(sampling),
         "layers": [
             {
                 "layer": layer.id,

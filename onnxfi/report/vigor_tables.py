@@ -37,7 +37,8 @@ def _title(found: dict[str, Any]) -> RenderableType:
     sampling = found["sampling"]
     part = "every site"
     if sampling["channels"]:
-        part = f"{100 * sampling['channels']:g} % of channels, log2 of their sites, seed {sampling['seed']}"
+        sites = f"{sampling['sites']} sites of each" if sampling["sites"] else "log2 of their sites"
+        part = f"{100 * sampling['channels']:g} % of channels, {sites}, seed {sampling['seed']}"
     lines = [plain(found["model"]), f"{found['method']}: {part}; {found['images']:,} images"]
     if sampling["images"]:
         lines[-1] += f", {sampling['images']} for each site"

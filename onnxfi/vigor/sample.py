@@ -24,17 +24,23 @@ class Sampling:
               DeepVigor+, both rounded up); None: every site of every channel
     images    so many images for each site, spread evenly; None: all
     seed      of every draw
+    sites     so many sites of each channel that is taken, in the place of the logarithm
     """
 
     channels: float | None = None
     images: int | None = None
     seed: int = 0
+    sites: int | None = None
 
     def __post_init__(self) -> None:
         if self.channels is not None and not 0 < self.channels <= 1:
             raise StudyError(f"--channel-sampling-ratio is {self.channels}; give a fraction above 0, at most 1.")
         if self.images is not None and self.images < 1:
             raise StudyError(f"--site-images is {self.images}; give at least 1.")
+        if self.sites is not None and (self.sites < 1 or self.channels is None):
+            raise StudyError(
+                "--channel-sites needs --channel-sampling-ratio, and at least 1: how many of each channel."
+            )
         if self.seed < 0:
             raise StudyError(f"--seed is {self.seed}; give 0 or more.")
 
@@ -91,5 +97,5 @@ def _channels(groups: list[Places], region: int, sampling: Sampling) -> list[tup
 def _taken(group: Places, number: int, region: int, sampling: Sampling) -> Places:
     if sampling.channels is None:
         return group
-    count = max(1, math.ceil(math.log2(len(group))))
+    count = min(len(group), sampling.sites or max(1, math.ceil(math.log2(len(group)))))
     return group[Permutation(len(group), sampling.seed, region * _STREAMS + 2 + number).at(np.arange(count))]
