@@ -71,6 +71,7 @@ def analyze(
     from onnxfi.report.tell import tell
     from onnxfi.study.assembly import Asked, assemble
     from onnxfi.study.conduct import conduct, worker_count
+    from onnxfi.study.labels import arranged
     from onnxfi.study.tensorfi import add
 
     grouping = _groups(groups)
@@ -87,6 +88,7 @@ def analyze(
     workers = worker_count(machine)
     assembly = assemble(model, asked, 1 if machine.scheduler else workers)
     folder = Path(out) if out is not None else RUNS / f"{Path(model).stem}-{assembly.identity.id[:8]}"
+    grouping = arranged(grouping, data) if grouping else None
     finding = conduct(assembly, folder, workers, progress)
     if tensorfi:
         add(assembly, finding, grouping, folder)

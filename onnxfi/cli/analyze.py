@@ -91,6 +91,15 @@ TENSORFI = "tensorfi+"
 @option(IMAGES, "--resize", type=pixels, metavar="PIXELS", help="Before all: the shorter side, or HEIGHTxWIDTH.")
 @option(IMAGES, "--crop", type=pixels, metavar="PIXELS", help="From the centre, after --resize.")
 @option(
+    IMAGES, "--labels", metavar="FILE", help="Names or ids of the model's outputs, a line each, if in another order."
+)
+@option(
+    IMAGES,
+    "--label-map",
+    metavar="FILE",
+    help="Or the number of the class of each output, - for none; background-first for nets of 1,001 outputs.",
+)
+@option(
     GOAL,
     "--plan",
     type=click.Choice(["adaptive", "exhaustive", "network", "layer", "data-unaware", "data-aware"]),
@@ -176,6 +185,8 @@ def analyze(model: Path | None, **options: Any) -> None:
         std=options["std"],
         resize=options["resize"],
         crop=options["crop"],
+        labels=options["labels"],
+        label_map=options["label_map"],
     )
     precision = Precision(options["precision"], options["layer_precision"], options["confidence"], options["budget"])
     plan = Plan(options["plan"], options["margin"], options["p"], options["shard"], options["seed"])

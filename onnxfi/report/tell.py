@@ -19,6 +19,8 @@ from onnxfi.report.summary import Summary
 from onnxfi.study.finding import Finding
 from onnxfi.study.joining import found
 from onnxfi.study.journal import Journal
+from onnxfi.study.labels import arranged
+from onnxfi.study.settings import Data
 from onnxfi.study.tensorfi import ThreeSettings
 
 PAGE = "report.html"
@@ -48,8 +50,14 @@ def retell(folder: Path, groups: Groups | None = None, per_mbit: float | None = 
     with Journal.read(folder) as journal:
         finding = found(journal)
     last_groups, last_rate = _last(folder)
-    groups = groups or last_groups
+    groups = arranged(groups, _data(finding)) if groups else last_groups
     return finding, tell(finding, folder, None, groups, last_rate if per_mbit is None else per_mbit)
+
+
+def _data(finding: Finding) -> Data:
+    """How the model's outputs are named."""
+    asked = finding.about["settings"]["data"]
+    return Data(labels=asked.get("labels"), label_map=asked.get("label_map"))
 
 
 def _last(folder: Path) -> tuple[Groups | None, float | None]:

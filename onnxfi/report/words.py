@@ -95,6 +95,8 @@ _OPTIONS: tuple[tuple[str, type, Mapping[str, str]], ...] = (
             "std": "--std",
             "resize": "--resize",
             "crop": "--crop",
+            "labels": "--labels",
+            "label_map": "--label-map",
         },
     ),
     ("plan", settings.Plan, {"kind": "--plan", "margin": "--margin", "p": "--p", "shard": "--shard", "seed": "--seed"}),

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from onnxfi.errors import DataError
 from onnxfi.graph.network import Network
 from onnxfi.study.dataset import PRESETS, Dataset, InputSpec, Preprocessing, load_dataset, synthetic_dataset
+from onnxfi.study.labels import relabelled
 from onnxfi.study.settings import Data
 
 _SCALE, _MEAN, _STD = "onnxfi.scale", "onnxfi.mean", "onnxfi.std"
@@ -29,7 +30,9 @@ def read_images(network: Network, data: Data, seed: int) -> Dataset:
             f"No images are given for {network.path.name}: give --data with the images it was made for, "
             "or --synthetic 100 to try it on noise."
         )
-    return load_dataset(data.paths, spec, _asked(data), images=data.images, seed=seed, classes=class_count(network))
+    outputs = class_count(network)
+    dataset = load_dataset(data.paths, spec, _asked(data), images=data.images, seed=seed, classes=outputs)
+    return relabelled(dataset, data, outputs)
 
 
 def input_spec(network: Network) -> InputSpec:

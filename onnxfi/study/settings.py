@@ -59,6 +59,9 @@ class Data:
     mean, std  then subtracted and divided: one number, or one a channel
     resize     before all: the shorter side, or (height, width), in pixels
     crop       from the centre, after resize: a square's side, or (height, width)
+    labels     a text file: on each line the name, or the id, of an output of the model, where it numbers its classes
+               otherwise than the images and the groups
+    label_map  likewise a text file: for each output the number of its class, or '-'; or 'background-first'
     """
 
     paths: tuple[Path | str, ...] = ()
@@ -70,6 +73,8 @@ class Data:
     std: tuple[float, ...] | None = None
     resize: Pixels | None = None
     crop: Pixels | None = None
+    labels: str | None = None
+    label_map: str | None = None
 
     def __post_init__(self) -> None:
         for option, number in (("--images", self.images), ("--synthetic", self.synthetic)):
