@@ -10,11 +10,13 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word, bit_classes, bit_set
+
+STEADY = settings(derandomize=True, deadline=None)
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -22,6 +24,7 @@ DTYPES = FLOATS + INTEGERS
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@STEADY
 @given(seed=st.integers(0, 2**32 - 1))
 def test_words_and_values_are_one_memory(dtype: str, seed: int) -> None:
     word = Word(dtype)
@@ -72,6 +75,12 @@ def test_bit_0_is_the_least_significant(dtype: str) -> None:
         ("float32", 1e39, 0x7F800000),
         ("float16", 0.1, 0x2E66),  # 0.0999755859375, the nearest of binary16
         ("bfloat16", 1.00390625, 0x3F80),  # halfway between 1 and 1 + 2^-7: to even
+        ("bfloat16", 1.00390625 + 2**-40, 0x3F81),  # a little more than halfway, which float32 could not tell
+        ("bfloat16", 1.01171875 - 2**-40, 0x3F81),  # a little less than 1 + 2^-7 + 2^-8
+        ("bfloat16", -1.00390625 - 2**-40, 0xBF81),
+        ("bfloat16", 1e39, 0x7F80),
+        ("bfloat16", float("nan"), 0x7FC0),
+        ("float16", 1 + 2**-11 + 2**-40, 0x3C01),
         ("float64", 1.0, 0x3FF0000000000000),
         ("int8", -1, 0xFF),
         ("uint8", 255, 0xFF),
@@ -82,10 +91,34 @@ def test_encode(dtype: str, number: float, bits: int) -> None:
     assert Word(dtype).encode(number) == bits
 
 
-@pytest.mark.parametrize(("dtype", "number"), [("int8", 128), ("uint8", -1), ("int32", 0.5), ("int16", float("nan"))])
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("int8", 128), ("uint8", -1), ("int32", 0.5), ("int16", float("nan")), ("int8", float("-inf"))],
+)
 def test_encode_refuses_what_an_integer_cannot_hold(dtype: str, number: float) -> None:
     with pytest.raises(FaultError, match=f"not a value of {dtype}"):
         Word(dtype).encode(number)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@STEADY
+@given(data=st.data())
+def test_encode_gives_back_the_word_of_every_number(dtype: str, data: st.DataObject) -> None:
+    """Denormals, infinities and minus zero too; of NaN there are many, and one is chosen."""
+    word = Word(dtype)
+    bits = data.draw(st.integers(0, word.mask))
+    number = word.values(np.array([bits], word.unsigned)).tolist()[0]
+    number = int(number) if word.mantissa is None else float(number)
+    if number == number:
+        assert word.encode(number) == bits
+    else:
+        assert np.isnan(float(word.values(np.array([word.encode(number)], word.unsigned))[0]))
+
+
+@STEADY
+@given(words=st.lists(st.integers(0, 2**64 - 1), max_size=5), bit=st.integers(0, 63))
+def test_where_a_bit_is_set(words: list[int], bit: int) -> None:
+    assert bit_set(np.array(words, np.uint64), bit).tolist() == [bool(word >> bit & 1) for word in words]
 
 
 def test_refusals_name_the_dtype_and_the_bit() -> None:

@@ -78,11 +78,13 @@ class Word:
         """The word nearest to one number; `FaultError` where an integer dtype cannot hold it."""
         if self.mantissa is None:
             limits = np.iinfo(self.dtype)
-            if number != number or int(number) != number or not limits.min <= number <= limits.max:
+            if not (limits.min <= number <= limits.max and int(number) == number):
                 raise FaultError(f"{number} is not a value of {self.dtype} ({limits.min} to {limits.max})")
             return int(number) & self.mask
         with np.errstate(over="ignore"):
-            return int(self.words(np.array([number], np.float64).astype(np.dtype(self.dtype)))[0])
+            exact = np.array([number], np.float64)
+            once = _to_odd(exact) if self.dtype == "bfloat16" else exact  # float64 goes to bfloat16 by way of float32
+            return int(self.words(once.astype(np.dtype(self.dtype)))[0])
 
     def check_bits(self, bits: Collection[int]) -> tuple[int, ...]:
         """`bits` from high to low, each once; `FaultError` for none at all or one that the word does not have."""
@@ -117,3 +119,11 @@ def bit_set(words: ArrayLike, bit: int) -> NDArray[np.bool_]:
     """Where `bit` of unsigned `words` is 1; bool, same shape."""
     array = np.asarray(words)
     return np.asarray((array >> array.dtype.type(bit)) & array.dtype.type(1) == 1)
+
+
+def _to_odd(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """float32 `numbers`, rounded, where not exact, to the neighbour whose last bit is 1: rounding that again is as good
+    as rounding once (Boldo and Melquiond, IEEE Transactions on Computers 57, 2008)."""
+    near = numbers.astype(np.float32)
+    beyond = np.nextafter(near, np.where(numbers > near, np.inf, -np.inf).astype(np.float32))
+    return np.asarray(np.where((near != numbers) & ~bit_set(near.view(np.uint32), 0), beyond, near), np.float32)
