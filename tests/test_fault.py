@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.fault import ONES, Change, Fault, Site
+
+STEADY = settings(derandomize=True, deadline=None)
 
 WIDTHS = (8, 16, 32, 64)
 
@@ -19,6 +21,7 @@ def words(width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+@STEADY
 @given(data=st.data())
 def test_every_change_is_what_its_name_says(width: int, data: st.DataObject) -> None:
     bit = data.draw(st.integers(0, width - 1))
@@ -29,6 +32,30 @@ def test_every_change_is_what_its_name_says(width: int, data: st.DataObject) -> 
     assert np.array_equal(Change.stuck_at_0(bit).apply(old), old & ~one)
     assert np.array_equal(Change.mask(1 << bit).apply(old), old ^ one)
     assert np.array_equal(old, kept), "golden words are read only"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@STEADY
+@given(keep=st.integers(0, ONES), toggle=st.integers(0, ONES))
+def test_the_law_of_a_change(width: int, keep: int, toggle: int) -> None:
+    """new = (old & keep) ^ toggle, in whole numbers of Python; `keep` has ones, or only zeros, above the word."""
+    ones = (1 << width) - 1
+    toggle &= ones
+    for change in (Change(keep | (ONES ^ ones), toggle), Change(keep & ones, toggle)):
+        old = words(width)
+        assert change.apply(old).tolist() == [(word & keep & ones) ^ toggle for word in old.tolist()]
+
+
+def test_flips_compose_and_stuck_bits_stay() -> None:
+    old = words(32)
+    assert np.array_equal(Change.flip(3).apply(Change.flip(30).apply(old)), Change.flip(3, 30).apply(old))
+    for stuck in (Change.stuck_at_0(7), Change.stuck_at_1(7)):
+        once = stuck.apply(old)
+        assert np.array_equal(stuck.apply(once), once)
+        assert np.array_equal(stuck.apply(Change.flip(7).apply(old)), once), "whatever was stored there"
+    nothing = Change.mask(0)
+    assert nothing == Change.flip()
+    assert np.array_equal(nothing.apply(old), old)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

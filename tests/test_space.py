@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,6 +15,8 @@ from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.fault import Change
 from onnxfi.faults.space import FaultModel, FaultSpace, Region, Selection
+
+STEADY = settings(derandomize=True, deadline=None)
 
 ALL = tuple(range(31, -1, -1))
 REGIONS = (
@@ -39,6 +41,7 @@ def test_ids_run_region_by_region_site_by_site_from_the_high_bit_down() -> None:
     assert np.array_equal(SPACE.ids(region, site, bit), np.arange(SIZE))
 
 
+@STEADY
 @given(st.lists(st.integers(0, SIZE - 1), max_size=20))
 def test_ids_and_places_are_inverse(ids: list[int]) -> None:
     assert SPACE.ids(*SPACE.locate(np.array(ids, np.uint64))).tolist() == ids
@@ -116,6 +119,7 @@ def test_a_half_without_sites_is_no_stratum() -> None:
     assert [(s.feature, s.population) for s in strata] == [("1", 50), ("", 3)]
 
 
+@STEADY
 @given(st.lists(st.booleans(), min_size=1, max_size=3000))
 def test_a_selection_finds_its_members_in_order(flags: list[bool]) -> None:
     chosen = np.flatnonzero(flags)
