@@ -74,7 +74,7 @@ def across(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str) ->
         label,
         {
             "data": {"values": _rows(bars)},
-            "height": {"step": 22 if len(groups) > 1 else 18},
+            "height": {"step": _thickness(len(places)) if len(groups) > 1 else 18},
             "encoding": {"y": y, **({"yOffset": offset} if len(groups) > 1 else {})},
             "layer": [
                 {
@@ -131,7 +131,7 @@ def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axi
     if numbered:
         x["axis"] = {"labels": False, "ticks": False}
     else:
-        x["axis"] = {"labelAngle": -40, "labelLimit": 110}
+        x["axis"] = {"labelAngle": -40, "labelLimit": 140}
         x["scale"] = {"domain": list(dict.fromkeys([*rows, *(str(cell.column) for cell in cells)]))}
     return _drawn(
         label,
@@ -193,6 +193,11 @@ def course(label: str, points: Sequence[Point], axis: str) -> Chart:
             ],
         },
     )
+
+
+def _thickness(places: int) -> int:
+    """Of one of several bars, in pixels: deep networks stay on a few pages."""
+    return 18 if places <= 12 else 12 if places <= 40 else 8
 
 
 def _color(groups: Sequence[str]) -> Spec:

@@ -108,7 +108,7 @@ def group_map(safety: Safety, target: Target) -> Chart | None:
         cells.append(Cell(names[turn.before], after, 100 * (turn.rate.value or 0.0), text))
     if not cells:
         return None
-    label = f"Faults in {target}: share of trials on images of a group (row) that are answered by another (column)."
+    label = f"Faults in {target}: trials whose class changes, from its group without faults (row) to that under one."
     return charts.heat(label, names, cells, charts.COLORS[target], "answer under the fault", "% of trials of the row")
 
 
