@@ -68,6 +68,7 @@ def analyze(
     StudyError. After KeyboardInterrupt, or whatever else stops it, the same call goes on.
     """
     check()
+    from onnxfi.report.meaning import check_reading
     from onnxfi.report.tell import tell
     from onnxfi.study.assembly import Asked, assemble
     from onnxfi.study.conduct import conduct, worker_count
@@ -75,7 +76,6 @@ def analyze(
     from onnxfi.study.tensorfi import add
 
     grouping = _groups(groups)
-
     data = data or Data()
     if model is None:
         from onnxfi.bundled import data_path, model_path
@@ -89,8 +89,9 @@ def analyze(
     assembly = assemble(model, asked, 1 if machine.scheduler else workers)
     folder = Path(out) if out is not None else RUNS / f"{Path(model).stem}-{assembly.identity.id[:8]}"
     grouping = arranged(grouping, data) if grouping else None
+    check_reading(assembly, grouping, fit_per_mbit, tensorfi)
     finding = conduct(assembly, folder, workers, progress)
-    if tensorfi:
+    if tensorfi and grouping:
         add(assembly, finding, grouping, folder)
     return Run(folder, tell(finding, folder, asked.to_dict(), grouping, fit_per_mbit))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxfi import Data, DataError, Machine, Precision, Target, analyze
+from onnxfi import Data, DataError, Machine, Precision, StudyError, Target, analyze
 from onnxfi.bundled import data_path
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.metrics.safety import load_groups
@@ -90,11 +90,14 @@ def test_it_is_added_to_a_study(tmp_path: Path) -> None:
 def test_groups_of_other_classes_are_refused(tmp_path: Path) -> None:
     assert len(load_groups("gtsrb").classes) == 43
     with pytest.raises(DataError, match="43 classes, but the model has 10 outputs"):
-        analyze(
-            data=Data((data_path(),), images=20),
-            target=Target(kind="weights", layers=("linear",)),
-            precision=Precision(budget=100),
-            machine=Machine(workers=1),
-            out=tmp_path / "run",
-            groups="gtsrb",
-        )
+        analyze(data=Data((data_path(),), images=20), out=tmp_path / "run", groups="gtsrb")
+    assert not (tmp_path / "run").exists()  # before the first trial
+
+
+def test_rates_of_upsets_that_are_none_are_refused_at_once(tmp_path: Path) -> None:
+    images, out = Data((data_path(),), images=20), tmp_path / "run"
+    with pytest.raises(StudyError, match="give a rate"):
+        analyze(data=images, out=out, fit_per_mbit=-1.0)
+    with pytest.raises(StudyError, match="stuck-at-0 faults"):
+        analyze(data=images, target=Target(fault_model="stuck-at-0"), out=out, fit_per_mbit=1.0)
+    assert not out.exists()

@@ -25,16 +25,18 @@ from typing import Any
 
 import numpy as np
 
-from onnxfi.errors import StudyError
+from onnxfi.errors import DataError, StudyError
 from onnxfi.faults.space import Target
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.metrics.fit import MBIT, failures_in_time
 from onnxfi.metrics.safety import Groups
 from onnxfi.study.answers import Answers
+from onnxfi.study.assembly import Assembly
 from onnxfi.study.corruption import Corruption, corruption
 from onnxfi.study.evidence import Evidence
 from onnxfi.study.finding import Finding
 from onnxfi.study.fragile import Turn, Weak, class_turns, turns, weak_classes, weak_images
+from onnxfi.study.inputs import class_count
 from onnxfi.study.scm import FaultFree, Setting, fault_free, settings
 from onnxfi.study.tensorfi import ThreeSettings
 
@@ -128,6 +130,17 @@ class Meaning:
         return {"per_mbit": self.per_mbit, "mbit": MBIT, "parts": parts}
 
 
+def check_reading(assembly: Assembly, groups: Groups | None, per_mbit: float | None, tensorfi: bool) -> None:
+    """Raise before a study what its reading would refuse after it: DataError, StudyError."""
+    outputs = class_count(assembly.network)
+    if groups is not None and outputs is not None:
+        groups.check(outputs)
+    if tensorfi and (groups is None or assembly.dataset.labels is None):
+        raise DataError("--preset tensorfi+ tells safety-critical mistakes from others; give --groups, and labels.")
+    if per_mbit is not None:
+        _check_rate(assembly.targets.space.fault_model, per_mbit)
+
+
 def interpret(
     finding: Finding,
     groups: Groups | None = None,
@@ -177,8 +190,7 @@ def _judge(evidence: Evidence, groups: Groups) -> Safety:
 
 def _failures(finding: Finding, per_mbit: float) -> tuple[Fit, ...]:
     space, factors, rates = finding.targets.space, finding.scheme.factors, finding.rates
-    if space.fault_model != "bit-flip":
-        raise StudyError(f"--fit-per-mbit is a rate of bit flips, and this study is of {space.fault_model} faults.")
+    _check_rate(space.fault_model, per_mbit)
     found = []
     for target in factors.targets:
         if any(region.kind == "mac" for region in space.regions if region.target == target):
@@ -191,6 +203,13 @@ def _failures(finding: Finding, per_mbit: float) -> tuple[Fit, ...]:
         ]
         found += [Fit(target, layer, failures_in_time(per_mbit, vf)) for layer, vf in parts if vf is not None]
     return tuple(found)
+
+
+def _check_rate(fault_model: str, per_mbit: float) -> None:
+    if fault_model != "bit-flip":
+        raise StudyError(f"--fit-per-mbit is a rate of bit flips, and this study is of {fault_model} faults.")
+    if not 0 <= per_mbit < float("inf"):
+        raise StudyError(f"--fit-per-mbit is {per_mbit}; give a rate, such as 1000.")
 
 
 def _corruption(part: Corruption) -> dict[str, Any]:

@@ -101,13 +101,13 @@ class ThreeSettings:
             raise StudyError(f"{path} is torn ({error}); delete it and run the study's command again.") from error
 
 
-def add(assembly: Assembly, finding: Finding, groups: Groups | None, folder: Path) -> None:
+def add(assembly: Assembly, finding: Finding, groups: Groups, folder: Path) -> None:
     """Run the three settings on a study's model and images, and write FILE into its folder.
 
-    Raises DataError without groups or labels, or for groups of other classes; EngineError, StudyError.
+    Raises DataError without labels, or for groups of other classes; EngineError, StudyError.
     """
-    if groups is None or finding.evidence is None:
-        raise DataError("The settings of TensorFI+ tell safety-critical mistakes from others; give --groups.")
+    if finding.evidence is None:
+        raise StudyError(f"{folder} keeps no fault-free answers; run the study in a new folder.")
     with workshop(folder) as work:
         found = three_settings(
             assembly.network,
