@@ -139,7 +139,7 @@ def test_dtypes_of_one_layer_count_by_their_faults() -> None:
     assert factors.bits("weights", "int8", (7,)) == pytest.approx([0.0, 0.0, 1.0])
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(flags=st.lists(st.booleans(), min_size=10, max_size=10), seed=st.integers(0, 2**32 - 1))
 def test_splitting_strata_changes_no_factor(flags: list[bool], seed: int) -> None:
     """Bit 30 of w0 falls in two, each half with the mean rate of its own faults: all factors are what they were."""

@@ -56,7 +56,7 @@ def test_every_small_size_is_permuted() -> None:
         assert sorted(whole(size, seed=size)) == list(range(size)), size
 
 
-@STEADY
+@settings(STEADY, max_examples=50)
 @given(size=st.integers(1, 5000), seed=st.integers(0, 2**63), stream=st.integers(0, 10**6))
 def test_every_size_seed_and_stream_is_permuted(size: int, seed: int, stream: int) -> None:
     assert sorted(whole(size, seed, stream)) == list(range(size))
@@ -137,14 +137,14 @@ def test_a_prefix_is_spread_evenly(size: int) -> None:
 
 @pytest.mark.parametrize("size", [3, 4])
 def test_every_order_is_as_likely(size: int) -> None:
-    orders = Counter(tuple(whole(size, seed)) for seed in range(1200))
+    orders = Counter(tuple(whole(size, seed)) for seed in range(720))
     counts = [orders[order] for order in permutations(range(size))]
-    assert sum(counts) == 1200
+    assert sum(counts) == 720
     assert chisquare(counts).pvalue > UNFAIR
 
 
 def test_streams_of_one_seed_do_not_know_each_other() -> None:
-    firsts = np.array([whole(10, seed=7, stream=stream)[0] for stream in range(1500)])
+    firsts = np.array([whole(10, seed=7, stream=stream)[0] for stream in range(1000)])
     pairs = np.bincount(firsts[:-1] * 10 + firsts[1:], minlength=100)
     assert chisquare(pairs).pvalue > UNFAIR
 

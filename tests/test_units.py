@@ -47,7 +47,7 @@ def drawn(cut: list[Unit], crossed: bool = False, seed: int = SEED) -> NDArray[n
     return np.concatenate([np.zeros(0, TRIAL), *(draw(u, SPACE, STRATA, IMAGES, seed, crossed) for u in cut)])
 
 
-@STEADY
+@settings(STEADY, max_examples=50)
 @given(allocation=counts(1500), done=counts(3000), images=st.sampled_from([1, 7, 100, 512, 600]), crossed=st.booleans())
 def test_every_draw_is_in_exactly_one_unit(allocation: Counts, done: Counts, images: int, crossed: bool) -> None:
     cut = list(units(3, allocation, done, STRATA, images, crossed))
@@ -64,7 +64,7 @@ def test_every_draw_is_in_exactly_one_unit(allocation: Counts, done: Counts, ima
         assert sum(draws) * (images if crossed else 1) <= UNIT or (crossed and sum(draws) == 1)
 
 
-@STEADY
+@settings(STEADY, max_examples=50)
 @given(allocation=counts(1500))
 def test_only_the_last_unit_of_a_layer_is_not_full(allocation: Counts) -> None:
     cut = list(units(0, allocation, nothing(), STRATA, IMAGES))
