@@ -235,3 +235,22 @@ def test_the_command_asks_again() -> None:
         "onnxfi analyze 'a net.onnx' --target weights --layers 'conv*' --layers fc --unshare --data 'my images' "
         "--mean 0.5,0.4 --resize 32x48 --plan network --shard 1/4 --budget 100 --exact"
     )
+
+
+def test_the_terminal_says_the_same_in_80_columns(study: Path) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from onnxfi.report import meaning_tables
+    from onnxfi.report.tell import retell
+
+    _, summary = retell(study)
+    assert summary.meaning is not None
+    console = Console(file=StringIO(), width=80, color_system=None)
+    for block in meaning_tables.blocks(summary.meaning):
+        console.print(block)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, said.splitlines())) <= 80
+    for words in ("SDC-1", "accuracy lost", "wrong, not SCM", "from 1000 FIT per Mbit"):
+        assert words in said

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def shown(run: Run, as_json: bool) -> None:
     """Print the run's tables, or nothing but its summary as JSON."""
-    from onnxfi.report import tables
+    from onnxfi.report import meaning_tables, tables
 
     if as_json:
         click.echo(run.summary.to_json(), nl=False)
@@ -20,4 +20,7 @@ def shown(run: Run, as_json: bool) -> None:
     console = tables.console()
     for block in tables.study(run.summary):
         console.print(block)
+    if run.summary.meaning:
+        for block in meaning_tables.blocks(run.summary.meaning):
+            console.print(block)
     click.echo(f"\nStudy: {run.folder}, report.html in it")

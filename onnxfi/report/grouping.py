@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from onnxfi.metrics.safety import Group, Groups
-from onnxfi.report.tables import plain, table
+from onnxfi.report.tables import plain, table, titled
 
 
 def blocks(groups: Groups) -> Iterator[RenderableType]:
@@ -17,13 +17,13 @@ def blocks(groups: Groups) -> Iterator[RenderableType]:
     yield Text.assemble((plain(groups.name), "bold"), f": {plain(groups.source)}")
     if groups.note:
         yield Text(plain(groups.note))
-    made = table("\nGroups", "group", "in", "classes", "which")
+    made = table("group", "in", "classes", "which")
     made.columns[1].justify = "left"
     made.columns[3].justify, made.columns[3].no_wrap = "left", False
     for group in groups.groups:
         names = ", ".join(plain(groups.classes[number]) for number in group.classes)
         made.add_row(Text(plain(group.name)), group.supergroup, str(len(group.classes)), Text(names))
-    yield made
+    yield titled("Groups", made)
     for group in groups.groups:
         if group.why:
             yield Text.assemble((f"{plain(group.name)} in {group.supergroup}: ", "bold"), plain(group.why))
