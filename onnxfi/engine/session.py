@@ -41,6 +41,7 @@ class Session:
         options.log_severity_level = 4
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
+        options.enable_cpu_mem_arena = False  # one a session would hold on to the peak of every tail; it buys no speed
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if fast else level.ORT_DISABLE_ALL
         if not fast:
