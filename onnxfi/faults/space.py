@@ -85,6 +85,20 @@ class Selection:
         return np.asarray(block * self._BLOCK + within)
 
 
+class Counted:
+    """So many positions of which nothing else is known: enough for a stratum's population, not to draw from it."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Always `FaultError`."""
+        raise FaultError("the sites of a split stratum are not known here; draw with the model at hand")
+
+
 @dataclass(frozen=True)
 class _Segment:
     """A stratum's share of one region: `sites` of them (all, or those selected), each at the stratum's bits."""
@@ -93,7 +107,7 @@ class _Segment:
     stride: int  # bits of the region
     offsets: NDArray[np.int64]  # places of the stratum's bits among the region's
     sites: int
-    selection: Selection | None
+    selection: Selection | Counted | None
 
     @property
     def population(self) -> int:
@@ -210,26 +224,24 @@ class FaultSpace:
 
     def strata(
         self,
-        split: Mapping[int, NDArray[np.bool_]] | None = None,
+        split: Mapping[int, NDArray[np.bool_] | int] | None = None,
         split_bits: Callable[[Word], Sequence[int]] = lambda word: (),
         classes: Callable[[Word, tuple[int, ...]], tuple[tuple[int, ...], ...]] = bit_classes,
     ) -> tuple[Stratum, ...]:
         """The strata: (target, layer, dtype, class of bits), in the order in which the regions first name them.
 
         `split` gives, for some region indices, one bool a site: a static feature, fixed before the first trial (the
-        sign of the stored weight, say). Classes whose bits are all in `split_bits(word)` fall into two strata there.
+        sign of the stored weight, say); or only the number of sites that have it, where nothing is to be drawn.
+        Classes whose bits are all in `split_bits(word)` fall into two strata there.
         """
         found: dict[tuple[Target, int, str, tuple[int, ...], str], list[_Segment]] = {}
         for number, region in enumerate(self.regions):
             word = Word(region.dtype)
-            flags = (split or {}).get(number)
-            if flags is not None and flags.shape != (region.sites,):
-                raise FaultError(f"the split of {region.tensor!r} has shape {flags.shape}, not ({region.sites},)")
-            apart = set() if flags is None else set(split_bits(word))
-            halves = () if flags is None else (("0", Selection(~flags)), ("1", Selection(flags)))
+            halves = _halves(region, (split or {}).get(number))
+            apart = set(split_bits(word)) if halves else set()
             for members in classes(word, region.bits):
                 offsets = np.array([region.bits.index(bit) for bit in members], np.int64)
-                parts: Sequence[tuple[str, Selection | None]] = halves if apart.issuperset(members) else (("", None),)
+                parts = halves if apart.issuperset(members) else (("", None),)
                 for feature, selection in parts:
                     sites = region.sites if selection is None else len(selection)
                     if sites:
@@ -237,6 +249,19 @@ class FaultSpace:
                         segment = _Segment(self.edges[number], len(region.bits), offsets, sites, selection)
                         found.setdefault(key, []).append(segment)
         return tuple(Stratum(*key, tuple(segments)) for key, segments in found.items())
+
+
+def _halves(
+    region: Region, split: NDArray[np.bool_] | int | None
+) -> tuple[tuple[str, Selection | Counted | None], ...]:
+    """The sites without and with the feature, by the name of their half; none where the region is not split."""
+    if split is None:
+        return ()
+    if isinstance(split, int):
+        return ("0", Counted(region.sites - split)), ("1", Counted(split))
+    if split.shape != (region.sites,):
+        raise FaultError(f"the split of {region.tensor!r} has shape {split.shape}, not ({region.sites},)")
+    return ("0", Selection(~split)), ("1", Selection(split))
 
 
 _CHANGES: dict[FaultModel, Callable[[int], Change]] = {

@@ -66,7 +66,7 @@ def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
     network, probe = look(network, dataset.images)
     targets = find_targets(network, probe, target)
     described = describe(plan, asked.precision, targets, network.stored)
-    scheme = make_scheme(described, asked.precision, targets, len(dataset))
+    scheme = make_scheme(described, asked.precision, targets, len(dataset), network.stored)
     identity = Identity(
         model=network.sha256,
         data={"sha256": dataset.sha256, "images": len(dataset)},

@@ -1,8 +1,9 @@
 """CVF, the vulnerability of each channel, out of a study whose draws knew nothing of channels.
 
 Within one stratum of a study every fault of a channel is as likely to be drawn as any other, so the draws that fell
-into a channel are a fair sample of it, bit class by bit class; the classes join by their faults, as in an LVF. A class
-of which a channel saw nothing counts with the layer's own rate in the value, and with all its weight in the interval.
+into a channel are a fair sample of it, stratum by stratum; the strata join by the channel's faults in each, as in an
+LVF. One of which a channel saw nothing counts with the layer's own rate in the value, and with all its weight in the
+interval.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onnxfi.metrics.estimate import stratified_interval
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.rates import Rates
 from onnxfi.study.result import Result
+from onnxfi.study.split import Negative, channel_faults
 from onnxfi.study.targets import Targets
 
 Counts = NDArray[np.int64]
@@ -37,10 +39,12 @@ class ChannelRate:
     high: float | None
 
 
-def channel_rates(targets: Targets, rates: Rates, results: Iterable[Result]) -> Iterator[ChannelRate]:
+def channel_rates(
+    targets: Targets, rates: Rates, results: Iterable[Result], negative: Negative
+) -> Iterator[ChannelRate]:
     """Every channel of every layer asked for, layer by layer; weights first, then activations.
 
-    rates: the study's complete counts; results: all its units.
+    rates: the study's complete counts; results: all its units; negative: what its strata are split by.
     """
     width: dict[tuple[str, int], int] = {}  # of each (target, layer): that of its first region, the weight
     for region, channels in zip(targets.space.regions, targets.channels, strict=True):
@@ -55,7 +59,9 @@ def channel_rates(targets: Targets, rates: Rates, results: Iterable[Result]) -> 
             members = [h for h, s in enumerate(rates.strata) if (s.target, s.layer) == (target, home)]
             if members:
                 seen, hit = np.stack([trials[h] for h in members]), np.stack([critical[h] for h in members])
-                yield from _rates(target, layer.id, seen, hit, members, rates)
+                channels = seen.shape[1]
+                faults = [channel_faults(targets, rates.strata[h], channels, negative) for h in members]
+                yield from _rates(target, layer.id, seen, hit, np.stack(faults), rates)
 
 
 def _count(targets: Targets, result: Result, trials: list[Counts], critical: list[Counts]) -> None:
@@ -76,24 +82,22 @@ def _count(targets: Targets, result: Result, trials: list[Counts], critical: lis
 
 
 def _rates(
-    target: str, layer: str, trials: Counts, critical: Counts, members: list[int], rates: Rates
+    target: str, layer: str, trials: Counts, critical: Counts, faults: NDArray[np.float64], rates: Rates
 ) -> Iterator[ChannelRate]:
-    """trials, critical: (strata of the layer, channels). Of a crossed plan what was drawn is faults, not trials."""
+    """trials, critical, faults: (strata of the layer, channels). What a crossed plan drew is faults, not trials."""
     channels, each = trials.shape[1], rates.images if rates.crossed else 1
     drawn, seen = trials / each, critical / each
-    faults = np.array([float(rates.strata[h].population) for h in members])
-    weight = faults / faults.sum()
+    weight = faults / faults.sum(axis=0)
     pooled = seen.sum(axis=1) / np.maximum(drawn.sum(axis=1), 1)
-    # Of a stratum split by a static feature a channel may hold any share; so it never counts as seen whole.
-    size = np.where([bool(rates.strata[h].feature) for h in members], np.inf, rates.size[members] / channels)[:, None]
+    size = faults * (1 if rates.crossed else rates.images)
     rate = np.where(drawn > 0, seen / np.maximum(drawn, 1), pooled[:, None])
-    value = np.clip(weight @ rate, 0.0, 1.0)
+    value = np.clip((weight * rate).sum(axis=0), 0.0, 1.0)
     for start in range(0, channels, _TOGETHER):
         stop = min(start + _TOGETHER, channels)
         n, x = drawn[:, start:stop], seen[:, start:stop]
-        spread = np.kron(np.eye(stop - start), weight)
-        sizes = np.broadcast_to(size, n.shape)
-        _, low, high = stratified_interval(spread, x.T.ravel(), n.T.ravel(), sizes.T.ravel(), rates.confidence)
+        spread = (np.eye(stop - start)[:, :, None] * weight[:, start:stop].T).reshape(stop - start, -1)
+        sizes = size[:, start:stop].T.ravel()
+        _, low, high = stratified_interval(spread, x.T.ravel(), n.T.ravel(), sizes, rates.confidence)
         for channel in range(start, stop):
             total = int(trials[:, channel].sum())
             if not total:

@@ -57,7 +57,7 @@ def find(journal: Journal, targets: Targets, scheme: Scheme, images: int, confid
         scheme,
         rates,
         told_apart(targets.space, rates, journal.results()),
-        tuple(channel_rates(targets, rates, journal.results())),
+        tuple(channel_rates(targets, rates, journal.results(), journal.identity.plan.get("negative", {}))),
         journal.cost(),
         scheme.settled(rounds),
         scheme.reached(rounds),

@@ -15,6 +15,7 @@ from onnxfi.metrics.factors import Factors
 from onnxfi.study import classic
 from onnxfi.study.adaptive import Design, Tally, half_widths, propose
 from onnxfi.study.settings import Plan, Precision
+from onnxfi.study.split import count_negative, split_strata
 from onnxfi.study.targets import Targets
 
 
@@ -42,22 +43,33 @@ def describe(
     StudyError where the options do not go together.
     """
     if plan.kind == "adaptive":
-        return {"kind": plan.kind}
+        return {"kind": plan.kind, "negative": count_negative(targets, stored)}
     return classic.describe(plan, precision, targets.space, stored)
 
 
-def make_scheme(plan: Mapping[str, Any], precision: Precision, targets: Targets, images: int) -> Scheme:
-    """The scheme, for this fault space and so many images, of a plan as `describe` gave it."""
+def make_scheme(
+    plan: Mapping[str, Any],
+    precision: Precision,
+    targets: Targets,
+    images: int,
+    stored: Callable[[str], NDArray[Any]] | None = None,
+) -> Scheme:
+    """The scheme, for this fault space and so many images, of a plan as `describe` gave it.
+
+    stored: as `describe` had it; without it an adaptive scheme can count, but not draw.
+    """
     if plan["kind"] == "adaptive":
-        return _adaptive(plan, precision, targets, images)
+        strata = split_strata(targets.space, plan["negative"], stored)
+        return _adaptive(plan, precision, targets, images, strata)
     strata = classic.fixed_strata(plan["kind"], targets.space)
     course = classic.Course(plan, strata, images)
     factors = factors_of(targets, strata)
     return Scheme(strata, factors, True, course.pilots, course.propose, course.reached, course.settled)
 
 
-def _adaptive(plan: Mapping[str, Any], precision: Precision, targets: Targets, images: int) -> Scheme:
-    strata = targets.space.strata()
+def _adaptive(
+    plan: Mapping[str, Any], precision: Precision, targets: Targets, images: int, strata: tuple[Stratum, ...]
+) -> Scheme:
     factors = factors_of(targets, strata)
     design = Design.of(strata, images, factors, precision)
 
@@ -65,7 +77,7 @@ def _adaptive(plan: Mapping[str, Any], precision: Precision, targets: Targets, i
         tally = sum(rounds, Tally.empty(len(strata)))
         return bool((half_widths(design, tally) <= design.goals).all())
 
-    return Scheme(strata, factors, False, 0, partial(propose, design), reached, lambda rounds: plan)
+    return Scheme(strata, factors, False, 0, partial(propose, design), reached, lambda rounds: {"kind": plan["kind"]})
 
 
 def factors_of(targets: Targets, strata: Sequence[Stratum]) -> Factors:
