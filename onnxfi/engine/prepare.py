@@ -22,7 +22,7 @@ from onnxfi.graph.macs import macs
 from onnxfi.graph.network import Network
 
 Array = np.ndarray[Any, Any]
-_GOLDEN_BYTES = 128 << 20
+_GOLDEN_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)

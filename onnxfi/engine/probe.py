@@ -113,35 +113,60 @@ ELEM_TYPES = {
 }  # fmt: skip
 
 
+_BYTES_A_LOOK = 192 << 20
+
+
 def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None) -> Probe:
     """Run the whole model (every one of `tensors` an output) on a few images and see how each tensor is made.
 
     `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`.
     """
 
+    kinds: dict[str, Kind] = {}
+    placed = False
+    for group in _groups(session, input_name, images[: batch or 1], tensors):
+        found, turned = _look(session, input_name, images, group, batch)
+        kinds.update(found)
+        placed = placed or turned
+    return Probe(kinds, batch, placed and batch is None)
+
+
+def _groups(session: Session, input_name: str, images: Array, tensors: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Neighbouring tensors that are small enough to be kept together for all runs of a look."""
+    values = session.run({input_name: np.ascontiguousarray(images)}, tensors)
+    sizes = [value.nbytes // len(images) * 5 * STEP for value in values]
+    del values
+    start, total = 0, 0
+    for i, size in enumerate(sizes):
+        if total and total + size > _BYTES_A_LOOK:
+            yield tensors[start:i]
+            start, total = i, 0
+        total += size
+    yield tensors[start:]
+
+
+def _look(
+    session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None
+) -> tuple[dict[str, Kind], bool]:
+    """Kinds of the input and of `tensors`, and whether the bits of any of their rows depend on the row's place."""
+
     def run(rows: Array) -> dict[str, Array]:
         values = session.run({input_name: np.ascontiguousarray(rows)}, tensors)
         return {input_name: rows, **dict(zip(tensors, values, strict=True))}
 
     with np.errstate(all="ignore"):
-        if batch is not None:
-            some = images[np.arange(batch) % len(images)]
-            first, turned, other = run(some), run(np.roll(some, 1, axis=0)), None
-        else:
-            some = images[:STEP]
-            first, turned, other = run(some), run(np.roll(some, 1, axis=0)), run(images[: 2 * STEP])
+        some = images[np.arange(batch or STEP) % len(images)]
+        first, turned = run(some), run(np.roll(some, 1, axis=0))
+        other = run(images[: 2 * STEP]) if batch is None else None
         poisoned = run(_poisoned(some)) if len(some) > 1 else None
-    kinds = {}
+    kinds, placed = {}, False
     for name, value in first.items():
         longer = None if other is None else other[name]
         spoilt = None if poisoned is None else poisoned[name]
-        kinds[name] = _kind(value, turned[name], longer, spoilt, len(some))
-    placed = batch is None and any(
-        isinstance(kind, Rows)
-        and (kind.dtype == "float16" or not _turns(kind, first[name], turned[name], len(some), _same))
-        for name, kind in kinds.items()
-    )
-    return Probe(kinds, batch, placed)
+        kind = kinds[name] = _kind(value, turned[name], longer, spoilt, len(some))
+        if isinstance(kind, Rows) and len(some) > 1:
+            placed = placed or kind.dtype == "float16" or not _turns(kind, value, turned[name], len(some), _same)
+    return kinds, placed
 
 
 def _poisoned(images: Array) -> Array:

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 _NULL_IMAGES = 4
 _LEAST_NOISE, _MOST_NOISE = 1e-3, 2e-2  # relative to the largest logit
 _BYTES_A_RUN = 64 << 20
+_PROCESS_BYTES = 512 << 20  # Python, ONNX Runtime, the model, its heads, and a share of the parent's
 _MOST_ROWS = 32
 _numbers = count()
 
@@ -92,7 +93,9 @@ class Tails:
         self._kept.clear()
 
     def _forget(self, newest: tuple[str, bool]) -> None:
-        while sum(tail.bytes for tail in self._kept.values()) > self._prepared.settings.memory and len(self._kept) > 1:
+        memory = self._prepared.settings.memory
+        room = max(memory - _PROCESS_BYTES, memory // 4)
+        while sum(tail.bytes for tail in self._kept.values()) > room and len(self._kept) > 1:
             oldest = next(key for key in self._kept if key != newest)
             del self._kept[oldest]
 
