@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 _NULL_IMAGES = 4
 _LEAST_NOISE, _MOST_NOISE = 1e-3, 2e-2  # relative to the largest logit
 _BYTES_A_RUN = 64 << 20
-_PROCESS_BYTES = 512 << 20  # Python, ONNX Runtime, the model, its heads, and a share of the parent's
+_PROCESS_BYTES = 768 << 20  # Python, ONNX Runtime, the model and its heads, compiling, and a share of the parent
 _MOST_ROWS = 32
 _numbers = count()
 
