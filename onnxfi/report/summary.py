@@ -23,7 +23,7 @@ the number of faults it speaks for.
                             0 the least significant
     outcomes                {weights, activations}: {masked, non_critical, critical, non_finite}, each a rate over the
                             fault space; critical includes non_finite; or null
-    sdc, scm, fragile, fit  as onnxfi.report.meaning tells
+    sdc, scm, tensorfi, fragile, fit  as onnxfi.report.meaning tells
     most_vulnerable[]       {target, layer, ...rate}: up to five, the worst first
     activation              which activation sites: input, output or mac; null where activations were not asked
     plan                    {kind}; of a fixed plan also `faults`, each on all images; of a published one `margin` and
