@@ -116,13 +116,14 @@ class Study:
 def excused(exact: Array, fast: Array, golden: Array) -> Array:
     """Where the optimised graph may judge otherwise, bool (T,): logits that are nearer to each other than rounding.
 
-    And numbers so near to the largest one that a folded BatchNormalization overflows where two steps do not, or the
-    other way round; a Clip may then hide it from the logits of one of the two. `compare` holds them to a thousandth.
+    And numbers so near to the largest one that a folded BatchNormalization or a fused Gelu overflows where two steps
+    do not, or the other way round. A Clip may hide that from the logits of one of the two: `compare` counts those.
     """
     near = np.abs(exact["margin"]) <= ROUNDING * np.abs(golden.astype(np.float64)).max()
     if golden.dtype.kind != "f":
         return np.asarray(near)
-    return np.asarray(near | (exact["finite"] != fast["finite"]))
+    largest = np.fmax(np.abs(exact["margin"]), np.abs(fast["margin"]))
+    return np.asarray(near | ((exact["finite"] != fast["finite"]) & (largest > 1e-4 * np.finfo(golden.dtype).max)))
 
 
 def compare(name: str, folder: Path, sites: int) -> tuple[int, int]:
@@ -145,11 +146,13 @@ def compare(name: str, folder: Path, sites: int) -> tuple[int, int]:
         wrong += [(*where[at], got[at], wanted[at]) for at in np.flatnonzero(~same)]
         quick = fast.run(asked)
         other = (quick["outcome"] == CRITICAL) != (ran["outcome"] == CRITICAL)
-        overflows += int((other & (ran["finite"] != quick["finite"])).sum())
         other &= ~excused(ran, quick, golden)
+        hidden = other & (ran["finite"] != quick["finite"])
+        overflows += int(hidden.sum())
+        other &= ~hidden
         far += [(*where[at], ran[at], quick[at]) for at in np.flatnonzero(other)]
         count, critical = count + len(asked), critical + int((expected["outcome"] == CRITICAL).sum())
-    assert overflows <= 1 + count // 1000, f"{overflows} of {count} trials overflow in one mode alone"
+    assert overflows <= 1 + count // 1000, f"{overflows} of {count} trials overflow in one mode alone, unseen"
     assert not wrong, f"{len(wrong)} of {count} trials: " + "\n".join(str(entry) for entry in wrong[:10])
     assert not far, f"{len(far)} of {count} trials, fast: " + "\n".join(str(entry) for entry in far[:10])
     return count, critical
