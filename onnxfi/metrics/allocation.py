@@ -8,8 +8,8 @@ from scipy.special import ndtri
 
 Array = NDArray[np.float64]
 
-_PEAKS = np.geomspace(0.04, 0.25, 10)  # m, in units of the precision
-_HALVINGS = 20
+_PEAKS = np.geomspace(0.05, 0.25, 6)  # m, in units of the precision
+_HALVINGS = 16
 
 
 def needed_trials(weight: Array, n: Array, N: Array, rate: Array, precision: Array, confidence: float) -> Array:
