@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from models.registry import Normalisation
+from models.normalisation import Normalisation
 
 
 def properties(framework: str, layers: Mapping[str, str], by: Normalisation | None) -> dict[str, str]:

@@ -23,7 +23,7 @@ from onnxscript import optimizer
 from torch import nn
 
 from converters.metadata import properties
-from models.registry import Normalisation
+from models.normalisation import Normalisation
 from onnxfi.errors import ModelError
 
 INPUT, OUTPUT = "input", "logits"

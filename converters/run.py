@@ -15,7 +15,8 @@ from torch import nn
 from converters import pytorch as exporter
 from converters.check import BATCHES, Report, check
 from models import checkpoint
-from models.registry import Normalisation, architecture
+from models.normalisation import Normalisation
+from models.registry import architecture
 from onnxfi.errors import DataError, ModelError
 
 PLAIN = Normalisation((0.0,), (1.0,))

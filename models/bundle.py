@@ -13,7 +13,8 @@ import torch
 
 from converters.run import convert
 from models import checkpoint, fashion
-from models.registry import Architecture, Normalisation, architecture
+from models.normalisation import Normalisation
+from models.registry import Architecture, architecture
 from models.train import Recipe
 from models.train import train as run
 from onnxfi.errors import ModelError

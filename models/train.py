@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.fashion import Split
-from models.registry import Normalisation
+from models.normalisation import Normalisation
 
 SHIFT = 2  # pixels
 

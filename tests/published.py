@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from published_rates import IMAGES, Ints, drawn, lines
 
-from models.registry import Normalisation
+from models.normalisation import Normalisation
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import Settings, prepare
 from onnxfi.faults.listing import Counts, Entry, Place, fault_ids, read_list

@@ -22,7 +22,7 @@ from converters import pytorch as exporter  # noqa: E402
 from converters.__main__ import main  # noqa: E402
 from converters.check import check  # noqa: E402
 from converters.run import random_images  # noqa: E402
-from models.registry import CIFAR10  # noqa: E402
+from models.normalisation import IMAGENET  # noqa: E402
 
 DATA = os.environ.get("ONNXFI_SHARED_DATA")
 
@@ -176,8 +176,8 @@ def test_check_sees_other_logits(tmp_path: Path, answer: float) -> None:
         (["--arch", "resnet20", "--checkpoint", "none.th"], "none.th cannot be read"),
         (["--arch", "resnet20", "--random", "0", "--opset", "27"], "opset 27"),
         (["--arch", "resnet20", "--random", "0", "--images", "none.npz"], "none.npz"),
-        (["--module", "models.resnet:fashion8"], "--input-shape"),
-        (["--module", "models.resnet:none", "--input-shape", "1,28,28"], "models.resnet:none"),
+        (["--module", "models.pytorch.resnet:small"], "--input-shape"),
+        (["--module", "models.pytorch.resnet:none", "--input-shape", "1,28,28"], "models.pytorch.resnet:none"),
         (["--module", f"{__name__}:number", "--input-shape", "1,28,28"], "not an nn.Module"),
         (["--module", f"{__name__}:Two", "--input-shape", "1,28,28"], "one tensor"),
     ],
@@ -209,7 +209,7 @@ def test_the_published_resnet20_gives_the_reference_logits(tmp_path: Path) -> No
     arguments = ["--checkpoint", str(weights), "--images", str(images), "-o", str(path)]
     assert main(["pytorch", "--arch", "resnet20", *arguments]) == 0
     with np.load(images) as content:
-        first = CIFAR10.apply(content["images"][:100])
+        first = IMAGENET.apply(content["images"][:100])
     with np.load(folder / "reference/cifar10_resnet20-12fca82f_logits.npz") as content:
         reference = content["logits"]
     (logits,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": first})

@@ -15,8 +15,9 @@ torch.set_num_threads(1)  # small networks: more threads only wait for each othe
 
 from models import checkpoint, fashion  # noqa: E402
 from models.__main__ import main  # noqa: E402
-from models.registry import ARCHITECTURES, FASHION_MNIST, Normalisation, architecture  # noqa: E402
-from models.resnet import PadShortcut, cifar  # noqa: E402
+from models.normalisation import FASHION_MNIST, Normalisation  # noqa: E402
+from models.pytorch.resnet import PadShortcut, small  # noqa: E402
+from models.registry import ARCHITECTURES, architecture  # noqa: E402
 from models.train import Recipe, augmented, train  # noqa: E402
 from onnxfi import bundled  # noqa: E402
 from onnxfi.errors import DataError, ModelError  # noqa: E402
@@ -53,7 +54,7 @@ def test_pad_shortcut_by_hand() -> None:
 
 def test_a_depth_that_is_not_6k_plus_2_is_refused() -> None:
     with pytest.raises(ValueError, match="6k"):
-        cifar(21)
+        small((3, 32, 32), 10, 21)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

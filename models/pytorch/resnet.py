@@ -7,7 +7,7 @@ One module for all: ResNet-20/32/44/56/110 as the published CIFAR-10 checkpoints
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """A 3x3 convolution, three stages of `blocks` residual blocks, the mean over the plane, one linear layer."""
 
-    def __init__(self, blocks: int, channels: int = 3, classes: int = 10, shortcut: Shortcut = PadShortcut) -> None:
+    def __init__(self, blocks: int, channels: int, classes: int, shortcut: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, STAGES[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STAGES[0])
@@ -90,14 +90,12 @@ def _initialise(net: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight)
 
 
-def cifar(depth: int) -> Callable[[], nn.Module]:
-    """A builder of the CIFAR-10 ResNet with `depth` = 6k + 2 layers and shortcuts without parameters."""
+SHORTCUTS: dict[str, Shortcut] = {"pad": PadShortcut, "conv": conv_shortcut}
+
+
+def small(shape: tuple[int, int, int], classes: int, depth: int, shortcut: Literal["pad", "conv"] = "pad") -> nn.Module:
+    """The ResNet for small images with `depth` = 6k + 2 layers."""
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
-        raise ValueError(f"a CIFAR ResNet has 6k + 2 layers, not {depth}")
-    return partial(ResNet, blocks)
-
-
-def fashion8() -> nn.Module:
-    """The bundled network: 28x28 grey images, one block a stage, 1x1-convolution shortcuts (77,754 parameters)."""
-    return ResNet(1, channels=1, shortcut=conv_shortcut)
+        raise ValueError(f"a ResNet for small images has 6k + 2 layers, not {depth}")
+    return ResNet(blocks, shape[0], classes, SHORTCUTS[shortcut])
