@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.report import charts
 from onnxfi.report.charts import Bar, Chart
+from onnxfi.report.document import Head, Section, document
 from onnxfi.report.meaning import Safety
-from onnxfi.report.page import render
 from onnxfi.report.summary import Summary
 from onnxfi.report.words import SETTINGS, numbered, percent
 from onnxfi.study.corruption import Corruption
@@ -50,20 +51,21 @@ def comparison(runs: Sequence[tuple[Path, Summary]]) -> str:
     """One HTML page: MVF of each model, total LVF along each network, what becomes of answers, SCM by setting."""
     names = numbered([summary.model for _, summary in runs])
     compared = [Compared(name, str(folder), summary) for name, (folder, summary) in zip(names, runs, strict=True)]
-    profiles = [profile for run in compared if (profile := _profile(run))]
-    return render(
-        "comparison.html",
-        {
-            "runs": compared,
-            "version": runs[0][1].versions.get("onnxfi", ""),
-            "mvf": _mvf(compared),
-            "profiles": profiles,
-            "sdc": _corruption(compared),
-            "safety": [chart for name in SETTINGS if name != "all" and (chart := _scm(compared, name))],
-            "setting_names": SETTINGS,
-            "differences": _differences(compared),
-        },
-    )
+    head = Head("Side by side", f"{len(compared)} studies", warnings=_differences(compared))
+    models = {"drawn": _mvf(compared), "runs": compared}
+    layers = [part for run in compared if (part := _profile(run))]
+    answers = {"drawn": _corruption(compared), "runs": compared}
+    sections = [
+        Section("models", "Models", "comparison/models.html", models),
+        Section("layers", "Layers", "comparison/layers.html", {"parts": layers}),
+        Section("answers", "Answers", "comparison/answers.html", answers),
+    ]
+    scm = [chart for name in SETTINGS if name != "all" and (chart := _scm(compared, name))]
+    if scm:
+        safety = {"drawn": scm, "runs": compared, "setting_names": SETTINGS}
+        sections.append(Section("safety", "Safety", "comparison/safety.html", safety))
+    sections.append(Section("again", "Studies", "comparison/studies.html", {"runs": compared}))
+    return document(head, sections)
 
 
 def _mvf(runs: Sequence[Compared]) -> Chart:
@@ -76,18 +78,21 @@ def _mvf(runs: Sequence[Compared]) -> Chart:
     return charts.across(label, [run.name for run in runs], bars, "MVF, %")
 
 
-def _profile(run: Compared) -> Chart | None:
-    """Eq. 15 layer by layer; without it the one target there is."""
+def _profile(run: Compared) -> dict[str, Any] | None:
+    """Eq. 15 layer by layer; without it the one target there is. What comparison/layers.html shows."""
     layers = numbered([row.layer for row in run.summary.layers])
+    targets = {"weights": run.summary.mvf_weights, "activations": run.summary.mvf_activations}
     total = run.summary.mvf_total is not None
-    bars = []
-    for layer, row in zip(layers, run.summary.layers, strict=True):
-        if total:
-            bars += _bars(layer, "total", row.total)
-        else:
-            bars += _bars(layer, "weights", row.weights) + _bars(layer, "activations", row.activations)
+    columns = ["total"] if total else [target for target, rate in targets.items() if rate]
+    bars = [
+        bar
+        for layer, row in zip(layers, run.summary.layers, strict=True)
+        for column in columns
+        for bar in _bars(layer, column, getattr(row, column))
+    ]
     words = "Total LVF (Eq. 15)" if total else "LVF"
-    return charts.across(f"{words} of each layer of {run.name}.", layers, bars, "LVF, %") if bars else None
+    drawn = charts.across(f"{words} of each layer of {run.name}.", layers, bars, "LVF, %")
+    return {"run": run, "columns": columns, "drawn": drawn} if bars else None
 
 
 def _corruption(runs: Sequence[Compared]) -> Chart:

@@ -34,8 +34,8 @@ def layer_profile(summary: Summary) -> Chart | None:
     return charts.across("LVF of each layer, from the input to the output, with its interval.", names, bars, "LVF, %")
 
 
-def bit_profile(summary: Summary) -> list[tuple[str, Chart]]:
-    """BVF of each bit or class of bits, over all layers; (dtype, chart)."""
+def bit_profile(summary: Summary) -> list[Chart]:
+    """BVF of each bit or class of bits, over all layers; a chart for each dtype."""
     found = []
     for dtype in sorted({row.dtype for row in summary.bits}):
         rows = [row for row in summary.bits if row.dtype == dtype]
@@ -43,7 +43,7 @@ def bit_profile(summary: Summary) -> list[tuple[str, Chart]]:
         bars = [bar for row in rows if (bar := _bar(positions(row.bits), row.target, row.rate))]
         if bars:
             label = f"Vulnerability of each bit of {dtype} words, over all layers, with its interval."
-            found.append((dtype, charts.upright(label, places, bars, "BVF, %", f"bit of {dtype}; 0 is the lowest")))
+            found.append(charts.upright(label, places, bars, "BVF, %", f"bit of {dtype}; 0 is the lowest"))
     return found
 
 

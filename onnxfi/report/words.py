@@ -136,3 +136,14 @@ def command(model: str, asked: Mapping[str, Any]) -> str:
 
 def _same(value: Any, default: Any) -> bool:
     return bool(value == default or (isinstance(value, list | tuple) and list(value) == list(default or ())))
+
+
+def happening(asked: Mapping[str, Any]) -> str:
+    """'bit flip', 'stuck-at-0 fault': what happens to a bit, of Asked.to_dict."""
+    model = str(asked["target"]["fault_model"])
+    return "bit flip" if model == "bit-flip" else f"{model} fault"
+
+
+def confidence(asked: Mapping[str, Any]) -> str:
+    """'99 %': of every interval."""
+    return f"{100 * float(asked['precision']['confidence']):g} %"

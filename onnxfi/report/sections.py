@@ -1,0 +1,208 @@
+"""The sections of a study's page, in reading order: each a function from the study to a Section, or None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from onnxfi.metrics.estimate import Estimate
+from onnxfi.metrics.fit import ASIL_D
+from onnxfi.metrics.safety import load_groups, shipped
+from onnxfi.report import drawings
+from onnxfi.report.document import Section
+from onnxfi.report.glossary import glossary
+from onnxfi.report.meaning import Meaning
+from onnxfi.report.summary import Summary
+from onnxfi.report.words import CORRUPTION, PUBLISHED, SETTINGS, command, confidence, happening
+from onnxfi.study.channels import ChannelRate
+from onnxfi.study.finding import Finding
+
+T = TypeVar("T")
+
+_CHANNELS = 50  # rows of the table of channels
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the page tells of."""
+
+    finding: Finding
+    summary: Summary
+    meaning: Meaning
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row of the table of layers."""
+
+    layer: str
+    op: str
+    target: str
+    rate: Estimate
+
+
+def sections(study: Study) -> list[Section]:
+    """Those that this study has something for."""
+    return _some(make(study) for make in _ALL)
+
+
+def _layers(study: Study) -> Section:
+    summary = study.summary
+    values = {
+        "fault": happening(summary.settings),
+        "confidence": confidence(summary.settings),
+        "drawn": drawings.layer_profile(summary),
+        "places": _places(summary),
+        "totals": [row for row in summary.layers if row.total],
+    }
+    return Section("layers", "Layers", "study/layers.html", values)
+
+
+def _bits(study: Study) -> Section:
+    summary = study.summary
+    values = {"fault": happening(summary.settings), "drawn": drawings.bit_profile(summary), "rows": summary.bits}
+    return Section("bits", "Bits", "study/bits.html", values)
+
+
+def _channels(study: Study) -> Section | None:
+    finding = study.finding
+    maps = _some(drawings.channel_map(finding.channels, target) for target in finding.scheme.factors.targets)
+    if not maps:
+        return None
+    values = {"cells": drawings.CELLS, "drawn": maps, "worst": _worst(finding.channels)}
+    return Section("channels", "Channels", "study/channels.html", values)
+
+
+def _answers(study: Study) -> Section:
+    summary, meaning = study.summary, study.meaning
+    values = {
+        "m": meaning,
+        "answers": meaning.answers,
+        "drawn": drawings.corruption_profile(meaning),
+        "targets": [part.target for part in meaning.corruption],
+        "outcomes": _some((summary.outcomes_weights, summary.outcomes_activations)),
+        "corruption_names": CORRUPTION,
+        "golden": summary.golden_accuracy,
+    }
+    return Section("answers", "Answers", "study/answers.html", values)
+
+
+def _safety(study: Study) -> Section | None:
+    meaning, safety = study.meaning, study.meaning.safety
+    if safety is None:
+        return None
+    values = {
+        "m": meaning,
+        "drawn": drawings.setting_profile(safety.settings, safety.fault_free),
+        "drawn_settings": drawings.setting_profile(meaning.drawn_settings, None),
+        "setting_names": SETTINGS,
+        "published": PUBLISHED.get(meaning.drawn.groups) if meaning.drawn else None,
+    }
+    return Section("safety", "Safety", "study/safety.html", values)
+
+
+def _turns(study: Study) -> Section | None:
+    meaning = study.meaning
+    parts: list[dict[str, Any]] = []
+    for fragile in meaning.fragile:
+        names = [meaning.answers.class_name(number) for number in range(meaning.answers.outputs)]
+        summary = f"The most frequent changes of class, faults in {fragile.target}"
+        parts.append({"summary": summary, "drawn": None, "names": names, "rows": fragile.turns})
+        if safety := meaning.safety:
+            parts.append(
+                {
+                    "summary": f"Every change of group, faults in {fragile.target}",
+                    "drawn": drawings.group_map(safety, fragile.target),
+                    "names": [group.name for group in safety.groups.groups],
+                    "rows": safety.turns[fragile.target],
+                }
+            )
+    if not any(part["rows"] for part in parts):
+        return None
+    return Section("turns", "From answer to answer", "study/turns.html", {"parts": parts})
+
+
+def _fit(study: Study) -> Section | None:
+    meaning = study.meaning
+    if meaning.per_mbit is None:
+        return None
+    values = {"per_mbit": meaning.per_mbit, "limit": ASIL_D, "rows": meaning.fit}
+    return Section("fit", "Failures in time", "study/fit.html", values)
+
+
+def _sure(study: Study) -> Section:
+    summary, steps = study.summary, study.finding.history
+    values = {
+        "s": summary,
+        "state": f"plan {summary.plan['kind']}, " + ("finished" if summary.converged else "not finished"),
+        "drawn": drawings.shrinking(steps),
+        "targets": list(study.finding.scheme.factors.targets),
+        "steps": steps,
+    }
+    return Section("sure", "How sure", "study/sure.html", values)
+
+
+def _again(study: Study) -> Section:
+    finding, summary = study.finding, study.summary
+    values = {
+        "s": summary,
+        "command": command(summary.model, summary.settings) + _read_by(study.meaning),
+        "data": finding.about.get("data", ""),
+        "data_sha256": finding.identity["data"].get("sha256", ""),
+        "arithmetic": finding.identity["arithmetic"],
+        "settings_json": json.dumps(summary.settings, indent=2, ensure_ascii=False),
+    }
+    return Section("again", "Again", "study/again.html", values)
+
+
+def _words(study: Study) -> Section:
+    return Section("words", "What the numbers mean", "words.html", {"glossary": glossary(study.summary, study.meaning)})
+
+
+_ALL: tuple[Callable[[Study], Section | None], ...] = (
+    _layers,
+    _bits,
+    _channels,
+    _answers,
+    _safety,
+    _turns,
+    _fit,
+    _sure,
+    _again,
+    _words,
+)
+
+
+def _read_by(meaning: Meaning) -> str:
+    """The options that say how trials are read, as they stand at the end of the command."""
+    words = []
+    if meaning.safety:
+        groups = meaning.safety.groups
+        words.append("--groups " + next((n for n in shipped() if load_groups(n) == groups), "YOUR-GROUPS.json"))
+    if meaning.per_mbit is not None:
+        words.append(f"--fit-per-mbit {meaning.per_mbit:g}")
+    if meaning.drawn:
+        words.append("--preset tensorfi+")
+    return "".join(f" {word}" for word in words)
+
+
+def _some(found: Iterable[T | None]) -> list[T]:
+    return [one for one in found if one is not None]
+
+
+def _places(summary: Summary) -> list[Place]:
+    """Every LVF, the worst first."""
+    found = [
+        Place(row.layer, row.op, target, rate)
+        for row in summary.layers
+        for target, rate in (("weights", row.weights), ("activations", row.activations))
+        if rate
+    ]
+    return sorted(found, key=lambda place: -(place.rate.value if place.rate.value is not None else -1.0))
+
+
+def _worst(channels: Sequence[ChannelRate]) -> list[ChannelRate]:
+    """Those with any critical trial, the worst first."""
+    return sorted((row for row in channels if row.value), key=lambda row: -(row.value or 0.0))[:_CHANNELS]
