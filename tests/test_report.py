@@ -117,8 +117,8 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(browser: Any, study: Path
              const drawn = Array.from(figure.querySelectorAll('svg')).filter(svg => svg.getBoundingClientRect().width);
              const marks = figure.querySelectorAll('[role=graphics-symbol][aria-label]');
              const color = getComputedStyle(drawn[0].querySelector('[class*=mark-] path, .mark-line path')).fill;
-             return [drawn[0].closest('[role=img]').getAttribute('aria-label'), drawn.length, drawn[0].getBoundingClientRect().width,
-                     marks.length, color];
+             const label = drawn[0].closest('[role=img]').getAttribute('aria-label');
+             return [label, drawn.length, drawn[0].getBoundingClientRect().width, marks.length, color];
            })"""
     )
     # Layers, bits, two channel maps, corruption, settings, two group maps, and the course of the intervals.
