@@ -11,18 +11,24 @@ Importing this is light; the heavy libraries come with the first call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnxfi.engine.installed import check
+from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.vigor.settings import Listener as Searching
+from onnxfi.vigor.settings import Method, Question, Sampling, usual_target
 
 if TYPE_CHECKING:
     from onnxfi.metrics.safety import Groups
     from onnxfi.report.anatomy import Anatomy
     from onnxfi.report.summary import Summary
     from onnxfi.study.conduct import Snapshot
+    from onnxfi.vigor.analysis import Analysis
+    from onnxfi.vigor.deepvigor import Ranges
+    from onnxfi.vigor.explain import Explanation
 
 RUNS = Path("onnxfi-run")
 
@@ -68,6 +74,7 @@ def analyze(
     StudyError. After KeyboardInterrupt, or whatever else stops it, the same call goes on.
     """
     check()
+    from onnxfi.bundled.stand_in import stand_in
     from onnxfi.report.meaning import check_reading
     from onnxfi.report.tell import tell
     from onnxfi.study.assembly import Asked, assemble
@@ -76,13 +83,7 @@ def analyze(
     from onnxfi.study.tensorfi import add
 
     grouping = _groups(groups)
-    data = data or Data()
-    if model is None:
-        from onnxfi.bundled import data_path, model_path
-
-        model = model_path()
-        if not data.paths and data.synthetic is None:
-            data = replace(data, paths=(data_path(),))
+    model, data = stand_in(model, data or Data())
     machine = machine or Machine()
     asked = Asked(target or Target(), data, plan or Plan(), precision or Precision(), machine)
     workers = worker_count(machine)
@@ -94,6 +95,96 @@ def analyze(
     if tensorfi and grouping:
         add(assembly, finding, grouping, folder)
     return Run(folder, tell(finding, folder, asked.to_dict(), grouping, fit_per_mbit))
+
+
+@dataclass(frozen=True)
+class Vulnerability:
+    """What `vigor` found: `found`, the object of vigor.json or deepvigor.json; the analysis itself, with the ranges of
+    every site and image as arrays; and the folder of its files, if one was asked for."""
+
+    found: dict[str, Any]
+    analysis: Analysis | Ranges
+    folder: Path | None
+
+    def to_json(self) -> str:
+        """`found` as the file holds it."""
+        from onnxfi.report.vigor import to_json
+
+        return to_json(self.found)
+
+
+def vigor(
+    model: Path | str | None = None,
+    *,
+    data: Data | None = None,
+    target: Target | None = None,
+    sampling: Sampling | None = None,
+    method: Method = "deepvigor+",
+    paper: bool = False,
+    confidence: float = 0.99,
+    machine: Machine | None = None,
+    validate: float | None = None,
+    out: Path | str | None = None,
+    progress: Searching | None = None,
+) -> Vulnerability:
+    """Find out, from a few runs of each site, beyond which deviations `model` changes its answer, and so how
+    vulnerable it is to flips of every bit.
+
+    model, data, machine   as in `analyze`
+    target     which faults. None: with 'deepvigor' the words that layers write, as published weights and operands,
+               else weights and the words that layers read
+    sampling   how much is looked at. None: every site on every image
+    method     'deepvigor+': rates of sites, channels, layers and bits. 'deepvigor': ranges of neurons by class,
+               validated on images that they were not found on
+    paper      DeepVigor+ as published
+    confidence of every interval
+    validate   afterwards, inject real faults into this share of the channels; how well both agree is in `found`
+    out        a folder for vigor.json, ranges.npz and tables, or deepvigor.json and neurons.csv
+    progress   called with the layer that comes next, pairs decided, and all pairs
+
+    Raises an OnnxfiError whose message is one sentence: ModelError, DataError, FaultError, ProviderError, EngineError,
+    StudyError.
+    """
+    check()
+    from onnxfi.bundled.stand_in import stand_in
+    from onnxfi.report import deepvigor, vigor
+    from onnxfi.vigor.analysis import analyze
+    from onnxfi.vigor.deepvigor import find_ranges
+    from onnxfi.vigor.validate import validate as compare
+
+    model, data = stand_in(model, data or Data())
+    target = target or usual_target(method, paper)
+    question = Question(target, data, sampling or Sampling(), confidence, machine or Machine(), paper)
+    folder = None if out is None else Path(out)
+    if method == "deepvigor":
+        if validate is not None:
+            raise StudyError("DeepVigor is validated on unseen images in any case: leave --validate out.")
+        ranges = find_ranges(model, question, progress)
+        found = deepvigor.facts(ranges)
+        if folder:
+            deepvigor.write(folder, ranges, found)
+        return Vulnerability(found, ranges, folder)
+    analysis = analyze(model, question, progress)
+    found = vigor.facts(analysis, () if validate is None else compare(analysis, validate))
+    if folder:
+        vigor.write(folder, analysis, found)
+    return Vulnerability(found, analysis, folder)
+
+
+def explain(site: str, model: Path | str | None = None, *, data: Data | None = None, seed: int = 0) -> Explanation:
+    """Every flip of one stored number run on every image: its range, its bits, its errors.
+
+    site  'TENSOR[i,j,...]', a parameter or an activation, whose index leaves the batch out
+    model, data  as in `analyze`; seed: of the subset of `data.images`
+
+    Raises ModelError, DataError, EngineError, and FaultError for a site that does not exist.
+    """
+    check()
+    from onnxfi.bundled.stand_in import stand_in
+    from onnxfi.vigor import explain as room
+
+    model, data = stand_in(model, data or Data())
+    return room.explain(model, site, data, seed)
 
 
 def write_report(

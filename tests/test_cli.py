@@ -60,6 +60,7 @@ def test_options_and_records_say_the_same() -> None:
 
     from onnxfi.study import settings
     from onnxfi.study.dataset import PRESETS
+    from onnxfi.vigor.settings import Method
 
     choices = {p.name: set(p.type.choices) for p in cli.commands["analyze"].params if hasattr(p.type, "choices")}
     assert choices == {
@@ -68,6 +69,7 @@ def test_options_and_records_say_the_same() -> None:
         "parameters": set(get_args(settings.ParameterKind)),
         "fault_model": set(get_args(settings.FaultModel)),
         "presets": set(PRESETS) | {"tensorfi+"},
+        "method": {"injection", *get_args(Method)},
         "plan": set(get_args(settings.PlanKind)),
         "p": set(get_args(settings.PStrategy)),
         "provider": set(get_args(settings.Provider)),

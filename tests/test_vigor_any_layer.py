@@ -17,9 +17,9 @@ from onnxfi.engine.prepare import prepare
 from onnxfi.errors import FaultError
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.analysis import Question, analyze
+from onnxfi.vigor.analysis import analyze
 from onnxfi.vigor.explain import explain
-from onnxfi.vigor.sample import Sampling
+from onnxfi.vigor.settings import Question, Sampling
 
 NAMES = [
     "arch_depthwise",

@@ -14,10 +14,9 @@ from click.testing import CliRunner
 from onnxfi.cli.main import cli
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.analysis import Question
 from onnxfi.vigor.deepvigor import find_ranges
 from onnxfi.vigor.ranges import LADDER, NON_VULNERABLE, SEMI_VULNERABLE, VULNERABLE, Limits, by_class, last_layer
-from onnxfi.vigor.sample import Sampling
+from onnxfi.vigor.settings import Question, Sampling
 
 
 @pytest.fixture(scope="module")

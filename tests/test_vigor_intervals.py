@@ -12,7 +12,8 @@ from onnxfi.study.targets import LayerName, Targets
 from onnxfi.vigor.estimates import Estimates
 from onnxfi.vigor.measured import Measured
 from onnxfi.vigor.pairs import Audit
-from onnxfi.vigor.sample import Sampling, draw
+from onnxfi.vigor.sample import draw
+from onnxfi.vigor.settings import Sampling
 
 BITS = tuple(range(31, -1, -1))
 

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.analysis import Question, analyze
+from onnxfi.vigor.analysis import analyze
 from onnxfi.vigor.edm import BINS, EDGES, below, bins, histogram, occurring
-from onnxfi.vigor.sample import Sampling
+from onnxfi.vigor.settings import Question, Sampling
 
 POWERS = [2.0**rho for rho in range(-10, 11)]  # Eq. 11
 

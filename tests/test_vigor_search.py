@@ -11,7 +11,8 @@ from onnxfi.graph.channels import Channels
 from onnxfi.vigor.candidates import flips, operand_flips
 from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import audit, decide
-from onnxfi.vigor.sample import Sampling, draw
+from onnxfi.vigor.sample import draw
+from onnxfi.vigor.settings import Sampling
 
 BITS = tuple(range(31, -1, -1))
 

@@ -19,8 +19,8 @@ from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import prepare
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.analysis import Analysis, Question, analyze
-from onnxfi.vigor.sample import Sampling
+from onnxfi.vigor.analysis import Analysis, analyze
+from onnxfi.vigor.settings import Question, Sampling
 
 
 @pytest.fixture(scope="module")

@@ -2,102 +2,75 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 
-from onnxfi.cli.options import Command, numbers, option, pixels, shard, size
-from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.cli import faults, images, machine, vigor
+from onnxfi.cli.options import Command, option, shard
+from onnxfi.study.settings import Machine, Plan, Precision, Target
 
-FAULTS, IMAGES, GOAL, MACHINE, OUTPUT = "Faults", "Images", "Plan and precision", "Machine", "Output"
+GOAL, OUTPUT = "Plan and precision", "Output"
 
 TENSORFI = "tensorfi+"
+INJECTION = "injection"
 
 
-@click.command(cls=Command)
+class Analyze(Command):
+    """With a --method of `onnxfi vigor` it is that verb, with all options of that one."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        named = [value for word, value in pairwise([*args, ""]) if word == "--method"]
+        named += [word.removeprefix("--method=") for word in args if word.startswith("--method=")]
+        if set(named) & set(vigor.METHODS):
+            return vigor.vigor.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=Analyze)
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @option(
-    FAULTS,
+    faults.GROUP,
     "--target",
     type=click.Choice(["weights", "activations", "both"]),
     default=Target.kind,
     help="What can go wrong.",
 )
 @option(
-    FAULTS,
+    faults.GROUP,
     "--activation",
     type=click.Choice(["input", "output", "mac"]),
     default=Target.activation,
     help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output.",
 )
 @option(
-    FAULTS,
-    "--parameters",
-    type=click.Choice(["weights", "all"]),
-    default=Target.parameters,
-    help="Which parameters: weights of rank 2 and more, or biases and BatchNormalization too.",
-)
-@option(
-    FAULTS,
+    faults.GROUP,
     "--fault-model",
     type=click.Choice(["bit-flip", "stuck-at-0", "stuck-at-1"]),
     default=Target.fault_model,
     help="What happens to a bit.",
 )
-@option(
-    FAULTS,
-    "--bits",
-    metavar="BITS",
-    help="Bits: 30, 23-30, sign, exponent, mantissa, joined by commas.  [default: all]",
+@faults.fault_options
+@images.image_options_with(
+    option(
+        images.GROUP,
+        "--preset",
+        "presets",
+        type=click.Choice([*images.PRESETS, TENSORFI]),
+        multiple=True,
+        help=f"{images.PRESET_HELP}; and {TENSORFI}, its three settings of faults as well, for --groups.",
+    )
 )
 @option(
-    FAULTS, "--layers", metavar="GLOB", multiple=True, help="Only layers whose id matches; repeatable.  [default: all]"
-)
-@option(FAULTS, "--unshare", is_flag=True, help="Split initializers that several nodes read.")
-@option(FAULTS, "--output", metavar="NAME", help="The output to look at, where the model has several.")
-@option(
-    IMAGES,
-    "--data",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help=".npz, .npy, a folder of class folders, or of images with labels.csv; repeatable.",
-)
-@option(
-    IMAGES,
-    "--images",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="A seeded, class-stratified subset.  [default: all]",
-)
-@option(IMAGES, "--synthetic", type=click.IntRange(min=1), metavar="N", help="No images at hand: N of noise.")
-@option(
-    IMAGES,
-    "--preset",
-    "presets",
-    type=click.Choice(["cifar10", "cifar100", "gtsrb", "imagenet", TENSORFI]),
-    multiple=True,
-    help=f"Preprocessing of a well-known data set; and {TENSORFI}, its three settings of faults as well, for --groups.",
-)
-@option(IMAGES, "--scale", type=float, help="Multiplies pixels.  [default: 1/255 for 8-bit images]")
-@option(
-    IMAGES,
-    "--mean",
-    type=numbers,
-    metavar="NUMBERS",
-    help="Subtracted next: one number, or one a channel, as 0.49,0.48,0.45.",
-)
-@option(IMAGES, "--std", type=numbers, metavar="NUMBERS", help="Divides last, likewise.")
-@option(IMAGES, "--resize", type=pixels, metavar="PIXELS", help="Before all: the shorter side, or HEIGHTxWIDTH.")
-@option(IMAGES, "--crop", type=pixels, metavar="PIXELS", help="From the centre, after --resize.")
-@option(
-    IMAGES, "--labels", metavar="FILE", help="Names or ids of the model's outputs, a line each, if in another order."
-)
-@option(
-    IMAGES,
-    "--label-map",
-    metavar="FILE",
-    help="Or the number of the class of each output, - for none; background-first for nets of 1,001 outputs.",
+    GOAL,
+    "--method",
+    type=click.Choice([INJECTION, *vigor.METHODS]),
+    default=INJECTION,
+    help="Real faults; or what `onnxfi vigor` does, with its options in the place of these.",
 )
 @option(
     GOAL,
@@ -122,17 +95,10 @@ TENSORFI = "tensorfi+"
     GOAL, "--shard", type=shard, metavar="I/N", help="Only the i-th of n parts of a fixed plan; see `onnxfi merge`."
 )
 @option(GOAL, "--seed", type=click.IntRange(min=0), metavar="N", default=Plan.seed, help="Of every draw.")
-@option(MACHINE, "--exact", is_flag=True, help="Bit-identical to the whole faulty model; slower.")
+@machine.machine_options
 @option(
-    MACHINE,
-    "--provider",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default=Machine.provider,
-    help="Where ONNX Runtime runs.",
+    machine.GROUP, "--scheduler", metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786, whose workers to use."
 )
-@option(MACHINE, "--workers", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one a core]")
-@option(MACHINE, "--scheduler", metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786, whose workers to use.")
-@option(MACHINE, "--memory", type=size, metavar="SIZE", default="2GiB", help="For all processes together.")
 @option(
     OUTPUT,
     "--out",
@@ -175,22 +141,10 @@ def analyze(model: Path | None, **options: Any) -> None:
         output=options["output"],
         unshare=options["unshare"],
     )
-    data = Data(
-        paths=options["data"],
-        images=options["images"],
-        synthetic=options["synthetic"],
-        preset=_data_preset(options["presets"]),
-        scale=options["scale"],
-        mean=options["mean"],
-        std=options["std"],
-        resize=options["resize"],
-        crop=options["crop"],
-        labels=options["labels"],
-        label_map=options["label_map"],
-    )
+    data = images.taken(options, _data_preset(options["presets"]))
     precision = Precision(options["precision"], options["layer_precision"], options["confidence"], options["budget"])
     plan = Plan(options["plan"], options["margin"], options["p"], options["shard"], options["seed"])
-    machine = Machine(
+    where = Machine(
         exact=options["exact"],
         provider=options["provider"],
         workers=options["workers"],
@@ -204,7 +158,7 @@ def analyze(model: Path | None, **options: Any) -> None:
             target=target,
             plan=plan,
             precision=precision,
-            machine=machine,
+            machine=where,
             out=options["out"],
             groups=options["groups"],
             fit_per_mbit=options["fit_per_mbit"],

@@ -27,11 +27,10 @@ def explain(site: str, model: Path | None, **options: Any) -> None:
       onnxfi explain 'conv1.weight[3,0,1,1]'
       onnxfi explain 'relu_3[5,2,2]' resnet8.onnx --data images.npz
     """
-    from onnxfi.bundled.stand_in import stand_in
+    from onnxfi import api
     from onnxfi.report import explanation, tables
-    from onnxfi.vigor.explain import explain as explained
 
-    path, data = stand_in(model, taken(options))
+    found = api.explain(site, model, data=taken(options), seed=options["seed"])
     console = tables.console()
-    for block in explanation.blocks(explained(path, site, data, options["seed"])):
+    for block in explanation.blocks(found):
         console.print(block)

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
-from onnxfi.cli.options import numbers, option, pixels
-from onnxfi.study.settings import Data
+from onnxfi.cli.options import Decorator, added, numbers, option, pixels
+from onnxfi.study.settings import Data, Preset
 
 GROUP = "Images"
-FIELDS = ("data", "images", "synthetic", "preset", "scale", "mean", "std", "resize", "crop")
+PRESETS = ["cifar10", "cifar100", "gtsrb", "imagenet"]
+PRESET_HELP = "Preprocessing of a well-known data set"
+FIELDS = ("data", "images", "synthetic", "scale", "mean", "std", "resize", "crop", "labels", "label_map")
 
-_OPTIONS = (
+_BEFORE = (
     option(
         GROUP,
         "--data",
@@ -30,27 +32,44 @@ _OPTIONS = (
         help="A seeded, class-stratified subset.  [default: all]",
     ),
     option(GROUP, "--synthetic", type=click.IntRange(min=1), metavar="N", help="No images at hand: N of noise."),
+)
+_PRESET = option(GROUP, "--preset", type=click.Choice(PRESETS), help=f"{PRESET_HELP}.")
+_AFTER = (
+    option(GROUP, "--scale", type=float, help="Multiplies pixels.  [default: 1/255 for 8-bit images]"),
     option(
         GROUP,
-        "--preset",
-        type=click.Choice(["cifar10", "cifar100", "gtsrb", "imagenet"]),
-        help="Preprocessing of a well-known data set.",
+        "--mean",
+        type=numbers,
+        metavar="NUMBERS",
+        help="Subtracted next: one number, or one a channel, as 0.49,0.48,0.45.",
     ),
-    option(GROUP, "--scale", type=float, help="Multiplies pixels.  [default: 1/255 for 8-bit images]"),
-    option(GROUP, "--mean", type=numbers, metavar="NUMBERS", help="Subtracted next: one number, or one a channel."),
     option(GROUP, "--std", type=numbers, metavar="NUMBERS", help="Divides last, likewise."),
     option(GROUP, "--resize", type=pixels, metavar="PIXELS", help="Before all: the shorter side, or HEIGHTxWIDTH."),
     option(GROUP, "--crop", type=pixels, metavar="PIXELS", help="From the centre, after --resize."),
+    option(
+        GROUP,
+        "--labels",
+        metavar="FILE",
+        help="Names or ids of the model's outputs, a line each, if in another order.",
+    ),
+    option(
+        GROUP,
+        "--label-map",
+        metavar="FILE",
+        help="Or the number of the class of each output, - for none; background-first for nets of 1,001 outputs.",
+    ),
 )
 
-
-def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All of them, on a command that takes them by the names in FIELDS."""
-    for add in reversed(_OPTIONS):
-        command = add(command)
-    return command
+image_options: Decorator = added(*_BEFORE, _PRESET, *_AFTER)
+"""All of them, on a command that takes them by the names of the record's fields."""
 
 
-def taken(options: dict[str, Any]) -> Data:
-    """What was given."""
-    return Data(paths=options["data"], **{name: options[name] for name in FIELDS if name != "data"})
+def image_options_with(preset: Callable[..., Any]) -> Decorator:
+    """All of them, with a --preset of the command's own."""
+    return added(*_BEFORE, preset, *_AFTER)
+
+
+def taken(options: dict[str, Any], preset: Preset | None = None) -> Data:
+    """What was given; `preset` where the command has a --preset of its own."""
+    given = {name: options[name] for name in FIELDS if name != "data"}
+    return Data(paths=options["data"], preset=options.get("preset", preset), **given)

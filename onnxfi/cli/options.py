@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -41,6 +42,17 @@ def option(group: str, *declarations: str, **settings: Any) -> Callable[[Functio
     """`click.option` under the heading `group`, its default shown unless told otherwise."""
     settings.setdefault("show_default", settings.get("default") is not None and not settings.get("is_flag"))
     return click.option(*declarations, cls=Option, group=group, **settings)
+
+
+def added(*options: Decorator) -> Decorator:
+    """Several options as one decorator; the help shows them in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return add
 
 
 def size(text: str) -> int:

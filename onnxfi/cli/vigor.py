@@ -1,17 +1,22 @@
-"""`onnxfi vigor`: options are the fields of onnxfi.vigor.analysis.Question and of what it holds."""
+"""`onnxfi vigor`: options are the fields of onnxfi.vigor.settings.Question and of what it holds."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from onnxfi.cli import faults
 from onnxfi.cli.images import image_options, taken
-from onnxfi.cli.options import Command, option, size
-from onnxfi.study.settings import Machine, Target
+from onnxfi.cli.machine import machine_options
+from onnxfi.cli.options import Command, option
+from onnxfi.study.settings import Machine
+from onnxfi.vigor.settings import Sampling, usual_target
 
-FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "Output"
+DEPTH, OUTPUT = "How much is looked at", "Output"
+METHODS = ["deepvigor+", "deepvigor"]
 
 
 @click.command(cls=Command)
@@ -19,34 +24,24 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
 @option(
     DEPTH,
     "--method",
-    type=click.Choice(["deepvigor+", "deepvigor"]),
-    default="deepvigor+",
+    type=click.Choice(METHODS),
+    default=METHODS[0],
     help="Rates of sites, channels and layers; or ranges of each neuron by class, validated on unseen images.",
 )
 @option(
-    FAULTS,
+    faults.GROUP,
     "--target",
     type=click.Choice(["weights", "activations", "both"]),
     help="What can go wrong.  [default: both; activations with deepvigor]",
 )
 @option(
-    FAULTS,
+    faults.GROUP,
     "--activation",
     type=click.Choice(["input", "output", "mac"]),
     help="Which activations: the word that a layer reads, the word that its op writes, or one operand of one output."
     "  [default: input; mac with --paper, output with deepvigor]",
 )
-@option(
-    FAULTS,
-    "--parameters",
-    type=click.Choice(["weights", "all"]),
-    default=Target.parameters,
-    help="Which parameters: weights of rank 2 and more, or biases and BatchNormalization too.",
-)
-@option(FAULTS, "--bits", metavar="BITS", help="Bits: 30, 23-30, sign, exponent, mantissa, joined.  [default: all]")
-@option(FAULTS, "--layers", metavar="GLOB", multiple=True, help="Only layers whose id matches; repeatable.")
-@option(FAULTS, "--unshare", is_flag=True, help="Split initializers that several nodes read.")
-@option(FAULTS, "--output", metavar="NAME", help="The output to look at, where the model has several.")
+@faults.fault_options
 @image_options
 @option(
     DEPTH,
@@ -84,16 +79,7 @@ FAULTS, DEPTH, MACHINE, OUTPUT = "Faults", "How much is looked at", "Machine", "
 )
 @option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
 @option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
-@option(MACHINE, "--exact", is_flag=True, help="Bit-identical to the whole faulty model; slower.")
-@option(
-    MACHINE,
-    "--provider",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default=Machine.provider,
-    help="Where ONNX Runtime runs.",
-)
-@option(MACHINE, "--workers", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one a core]")
-@option(MACHINE, "--memory", type=size, metavar="SIZE", default="2GiB", help="For all processes together.")
+@machine_options
 @option(
     OUTPUT,
     "--out",
@@ -116,56 +102,37 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor small.onnx --data images.npz --paper
       onnxfi vigor --method deepvigor --channel-sampling-ratio 0.1
     """
-    from onnxfi.bundled.stand_in import stand_in
+    from onnxfi import api
     from onnxfi.cli.searching import Searching
-    from onnxfi.report import deepvigor, tables, vigor_tables
-    from onnxfi.report import vigor as plus
-    from onnxfi.vigor.analysis import Question, analyze
-    from onnxfi.vigor.deepvigor import find_ranges
-    from onnxfi.vigor.sample import Sampling
-    from onnxfi.vigor.validate import validate
+    from onnxfi.report import tables, vigor_tables
 
-    ranges = options["method"] == "deepvigor"
-    usual = "output" if ranges else "mac" if options["paper"] else Target.activation
-    target = Target(
-        kind=options["target"] or ("activations" if ranges else Target.kind),
-        activation=options["activation"] or usual,
-        parameters=options["parameters"],
-        layers=options["layers"],
-        bits=options["bits"],
-        output=options["output"],
-        unshare=options["unshare"],
-    )
-    machine = Machine(
-        exact=options["exact"],
-        provider=options["provider"],
-        workers=options["workers"],
-        memory=options["memory"],
+    given = {"kind": options["target"], "activation": options["activation"]}
+    target = replace(
+        usual_target(options["method"], options["paper"]),
+        **{name: value for name, value in given.items() if value is not None},
+        **{name: options[name] for name in ("parameters", "layers", "bits", "output", "unshare")},
     )
     sampling = Sampling(
         options["channel_sampling_ratio"], options["site_images"], options["seed"], options["channel_sites"]
     )
-    path, data = stand_in(model, taken(options))
-    question = Question(target, data, sampling, options["confidence"], machine, options["paper"])
+    machine = Machine(**{name: options[name] for name in ("exact", "provider", "workers", "memory")})
     with Searching() as progress:
-        if ranges:
-            found = find_ranges(path, question, progress)
-        else:
-            analysis = analyze(path, question, progress)
-            agreement = validate(analysis, options["validate"]) if options["validate"] is not None else ()
-    if ranges:
-        told = deepvigor.facts(found)
-        text, blocks = deepvigor.to_json(told), deepvigor.blocks(told)
-    else:
-        told = plus.facts(analysis, agreement)
-        text, blocks = plus.to_json(told), vigor_tables.blocks(told)
-    if options["out"] and ranges:
-        deepvigor.write(options["out"], found, told)
-    elif options["out"]:
-        plus.write(options["out"], analysis, told)
+        run = api.vigor(
+            model,
+            method=options["method"],
+            paper=options["paper"],
+            data=taken(options),
+            target=target,
+            sampling=sampling,
+            confidence=options["confidence"],
+            machine=machine,
+            validate=options["validate"],
+            out=options["out"],
+            progress=progress,
+        )
     if options["as_json"]:
-        click.echo(text, nl=False)
+        click.echo(run.to_json(), nl=False)
         return
     console = tables.console()
-    for block in blocks:
+    for block in vigor_tables.blocks(run.found):
         console.print(block)

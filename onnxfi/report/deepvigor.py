@@ -19,7 +19,6 @@ neurons.csv   layer, neuron, class, low, safe_low, safe_high, high: by golden cl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +31,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from onnxfi.report.tables import plain, table, titled
+from onnxfi.report.vigor import to_json
 from onnxfi.study import place
 from onnxfi.vigor.deepvigor import Ranges
 
@@ -66,11 +66,6 @@ def facts(found: Ranges) -> dict[str, Any]:
         "provider": found.assembly.engine.provider,
         "warnings": list(found.assembly.about["warnings"]),
     }
-
-
-def to_json(told: dict[str, Any]) -> str:
-    """The object as text."""
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write(folder: Path, found: Ranges, told: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A DeepVigor+ analysis as a person reads it in the terminal."""
+"""A DeepVigor+ or DeepVigor analysis as a person reads it in the terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from onnxfi.metrics.estimate import Estimate
+from onnxfi.report import deepvigor
 from onnxfi.report.tables import SITES, plain, rate, table, titled
 
 _MOST_BITS = 12
 
 
 def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
-    """Every block, in reading order, of the object that `onnxfi.report.vigor.facts` gives."""
+    """Every block, in reading order, of the object that `onnxfi.report.vigor` or `.deepvigor` gives."""
+    if found["method"] == "deepvigor":
+        yield from deepvigor.blocks(found)
+        return
     yield _title(found)
     for warning in found["warnings"]:
         yield Text.assemble(("WARNING ", "bold red"), (plain(warning), "bold"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from onnxfi.faults.bits import Word
 from onnxfi.faults.space import Region
 from onnxfi.study.assembly import Asked, Assembly, assemble
 from onnxfi.study.conduct import worker_count
-from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.study.settings import Plan, Precision
 from onnxfi.study.targets import Targets
 from onnxfi.vigor.course import paper_course, real_course
 from onnxfi.vigor.crew import Crew
@@ -25,44 +25,9 @@ from onnxfi.vigor.deepvigor_plus import Part
 from onnxfi.vigor.estimates import Estimates
 from onnxfi.vigor.measured import Measured, gather
 from onnxfi.vigor.pairs import Array
-from onnxfi.vigor.sample import Sampling
-
-Listener = Callable[[str, int, int], None]
-"""Told the layer that comes next, how many pairs were decided, and how many there are."""
+from onnxfi.vigor.settings import Listener, Question
 
 _ALIKE = 0.5  # spread of CVFs, relative to their mean, beyond which channels are called unlike
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a network.
-
-    target      which faults; only bit flips
-    data        which images
-    sampling    how much of it is looked at
-    confidence  of every interval
-    machine     where it runs
-    paper       DeepVigor+ as its paper has it, powers of two and all; activations are `mac`
-    """
-
-    target: Target
-    data: Data
-    sampling: Sampling
-    confidence: float
-    machine: Machine
-    paper: bool = False
-
-    def __post_init__(self) -> None:
-        if self.target.fault_model != "bit-flip":
-            raise StudyError("DeepVigor and DeepVigor+ are about bit flips: leave --fault-model out.")
-        if self.paper and (self.target.activation, self.target.parameters) != ("mac", "weights"):
-            raise StudyError("The paper knows weights and --activation mac only: leave --paper or the others out.")
-        if self.paper and self.sampling.images is not None:
-            raise StudyError("The paper runs all images together: leave --paper or --site-images out.")
-        if not 0 < self.confidence < 1:
-            raise StudyError(f"--confidence is {self.confidence}; give a fraction between 0 and 1, such as 0.99.")
-        if self.machine.scheduler:
-            raise StudyError("onnxfi vigor runs on this machine only: leave --scheduler out.")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from onnxfi.study.targets import Targets, find_targets
 from onnxfi.vigor import deepvigor_plus, paper
 from onnxfi.vigor.crew import Job
 from onnxfi.vigor.deepvigor_plus import Part
-from onnxfi.vigor.sample import Drawn, Sampling, draw
+from onnxfi.vigor.sample import Drawn, draw
+from onnxfi.vigor.settings import Sampling
 
 
 @dataclass(frozen=True)

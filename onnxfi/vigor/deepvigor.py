@@ -21,13 +21,14 @@ from onnxfi.engine.prepare import prepare
 from onnxfi.errors import StudyError
 from onnxfi.study.assembly import Assembly
 from onnxfi.study.sampling import Permutation
-from onnxfi.vigor.analysis import Listener, Question, put_together
+from onnxfi.vigor.analysis import put_together
 from onnxfi.vigor.candidates import flipped
 from onnxfi.vigor.course import real_course
 from onnxfi.vigor.crew import Crew
 from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import Array, Flags
 from onnxfi.vigor.ranges import ClassRanges, Limits, Neurons, by_class, last_layer
+from onnxfi.vigor.settings import Listener, Question
 from onnxfi.vigor.validate import Trials
 
 _PAIRS_A_JOB, _TRIALS_A_JOB = 2048, 8192

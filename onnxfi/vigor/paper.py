@@ -33,7 +33,8 @@ from onnxfi.vigor.deepvigor_plus import Part
 from onnxfi.vigor.edm import EDGES, LARGEST, below, histogram, negative_edge, occurring, positive_edge
 from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import Array, Audit, Flags
-from onnxfi.vigor.sample import Drawn, Sampling
+from onnxfi.vigor.sample import Drawn
+from onnxfi.vigor.settings import Sampling
 
 Exponents = NDArray[np.int64]
 _PAIRS_A_JOB, _VALUES_AT_ONCE = 2048, 1 << 21

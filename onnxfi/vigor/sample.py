@@ -8,41 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxfi.errors import StudyError
 from onnxfi.graph.channels import Channels
 from onnxfi.study.sampling import Permutation
+from onnxfi.vigor.settings import Sampling
 
 Places = NDArray[np.int64]
 _STREAMS = 1 << 32  # of draws in one region: channels, then the sites of each
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How much of a network is looked at.
-
-    channels  share of each layer's channels, and of each of these the base-2 logarithm of its sites (Eq. 16 of
-              DeepVigor+, both rounded up); None: every site of every channel
-    images    so many images for each site, spread evenly; None: all
-    seed      of every draw
-    sites     so many sites of each channel that is taken, in the place of the logarithm
-    """
-
-    channels: float | None = None
-    images: int | None = None
-    seed: int = 0
-    sites: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.channels is not None and not 0 < self.channels <= 1:
-            raise StudyError(f"--channel-sampling-ratio is {self.channels}; give a fraction above 0, at most 1.")
-        if self.images is not None and self.images < 1:
-            raise StudyError(f"--site-images is {self.images}; give at least 1.")
-        if self.sites is not None and (self.sites < 1 or self.channels is None):
-            raise StudyError(
-                "--channel-sites needs --channel-sampling-ratio, and at least 1: how many of each channel."
-            )
-        if self.seed < 0:
-            raise StudyError(f"--seed is {self.seed}; give 0 or more.")
 
 
 @dataclass(frozen=True)

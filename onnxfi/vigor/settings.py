@@ -1,0 +1,83 @@
+"""What is asked of a DeepVigor+ or DeepVigor analysis, as frozen records: plain data, light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from onnxfi.errors import StudyError
+from onnxfi.study.settings import Data, Machine, Target
+
+Method = Literal["deepvigor+", "deepvigor"]
+Listener = Callable[[str, int, int], None]
+"""Told the layer that comes next, how many pairs of site and image were decided, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much of a network is looked at.
+
+    channels  share of each layer's channels, and of each of these the base-2 logarithm of its sites (Eq. 16 of
+              DeepVigor+, both rounded up); None: every site of every channel
+    images    so many images for each site, spread evenly; None: all
+    seed      of every draw
+    sites     so many sites of each channel that is taken, in the place of the logarithm
+    """
+
+    channels: float | None = None
+    images: int | None = None
+    seed: int = 0
+    sites: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels is not None and not 0 < self.channels <= 1:
+            raise StudyError(f"--channel-sampling-ratio is {self.channels}; give a fraction above 0, at most 1.")
+        if self.images is not None and self.images < 1:
+            raise StudyError(f"--site-images is {self.images}; give at least 1.")
+        if self.sites is not None and (self.sites < 1 or self.channels is None):
+            raise StudyError(
+                "--channel-sites needs --channel-sampling-ratio, and at least 1: how many of each channel."
+            )
+        if self.seed < 0:
+            raise StudyError(f"--seed is {self.seed}; give 0 or more.")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a network.
+
+    target      which faults; only bit flips
+    data        which images
+    sampling    how much of it is looked at
+    confidence  of every interval
+    machine     where it runs
+    paper       DeepVigor+ as its paper has it, powers of two and all; activations are `mac`
+    """
+
+    target: Target
+    data: Data
+    sampling: Sampling = Sampling()
+    confidence: float = 0.99
+    machine: Machine = field(default_factory=Machine)
+    paper: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target.fault_model != "bit-flip":
+            raise StudyError("DeepVigor and DeepVigor+ are about bit flips: leave --fault-model out.")
+        if self.paper and (self.target.activation, self.target.parameters) != ("mac", "weights"):
+            raise StudyError("The paper knows weights and --activation mac only: leave --paper or the others out.")
+        if self.paper and self.sampling.images is not None:
+            raise StudyError("The paper runs all images together: leave --paper or --site-images out.")
+        if not 0 < self.confidence < 1:
+            raise StudyError(f"--confidence is {self.confidence}; give a fraction between 0 and 1, such as 0.99.")
+        if self.machine.scheduler:
+            raise StudyError("onnxfi vigor runs on this machine only: leave --scheduler out.")
+
+
+def usual_target(method: Method, paper: bool = False) -> Target:
+    """The faults that a method is about where nothing is said: DeepVigor knows the outputs of neurons, the paper of
+    DeepVigor+ weights and operands."""
+    if method == "deepvigor":
+        return Target("activations", "output")
+    return Target(activation="mac") if paper else Target()
