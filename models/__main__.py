@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list() -> int:
     for entry in ARCHITECTURES.values():
         shape = "x".join(map(str, entry.shape))
-        print(f"{entry.name:16} {entry.dataset:14} {shape:8} {entry.classes:5} classes  {entry.about}")
+        print(f"{entry.name:18} {entry.dataset:13} {shape:9} {entry.classes:5} classes  {entry.about}")
     return 0
 
 

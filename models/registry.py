@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from models.normalisation import FASHION_MNIST, IMAGENET, Normalisation
+from models.datasets import CIFAR10, CIFAR100, FASHION, GTSRB, LARGE, DataSet
+from models.normalisation import IMAGENET, Normalisation
 from onnxfi.errors import ModelError
 
 Framework = Literal["pytorch", "keras"]
@@ -45,23 +46,55 @@ class Architecture:
         return net.eval() if framework == "pytorch" else net
 
 
-def _cifar_resnet(depth: int) -> Architecture:
-    return Architecture(
-        f"resnet{depth}", "resnet:small", (3, 32, 32), 10, "CIFAR-10", IMAGENET,
-        "CIFAR ResNet, shortcuts without parameters", {"depth": depth},
-    )  # fmt: skip
+def _on(data: DataSet, name: str, builder: str, about: str, **arguments: Any) -> Architecture:
+    return Architecture(name, builder, data.shape, data.classes, data.name, data.normalisation, about, arguments)
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    entry.name: entry
-    for entry in (
-        *map(_cifar_resnet, (20, 32, 44, 56, 110)),
-        Architecture(
-            "fashion-resnet8", "resnet:small", (1, 28, 28), 10, "Fashion-MNIST", FASHION_MNIST,
-            "the bundled demonstration model", {"depth": 8, "shortcut": "conv"},
-        ),
-    )
-}  # fmt: skip
+def _normalised(data: DataSet, by: Normalisation) -> DataSet:
+    return replace(data, normalisation=by)
+
+
+AKAMASTER = _normalised(CIFAR10, IMAGENET)
+"""The CIFAR-10 ResNets were trained with ImageNet's mean and std; the published campaigns ran them with CIFAR-10's."""
+
+DISTILLER = _normalised(CIFAR100, Normalisation((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)))
+
+DNN_BENCHMARKS = (
+    *(
+        _on(AKAMASTER, f"resnet{depth}", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=depth)
+        for depth in (20, 32, 44, 56, 110)
+    ),
+    _on(
+        CIFAR100, "resnet18-cifar100", "resnet:standard", "ResNet-18 behind a 3x3 convolution",
+        depth=18, stem="small", names="weiaicunzai",
+    ),
+    _on(GTSRB, "resnet20-gtsrb", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=20),
+)  # fmt: skip
+
+DEEPVIGOR = (
+    _on(
+        CIFAR100, "resnet18-c", "resnet:standard", "DeepVigor+'s ResNet-18-C",
+        depth=18, stem="small", names="kuangliu",
+    ),
+    _on(
+        LARGE, "resnet18-i", "resnet:standard", "DeepVigor+'s ResNet-18-I",
+        depth=18, stem="imagenet", names="torchvision",
+    ),
+    _on(
+        LARGE, "resnet34", "resnet:standard", "DeepVigor+'s ResNet-34",
+        depth=34, stem="imagenet", names="torchvision",
+    ),
+)  # fmt: skip
+
+OTHERS = (
+    _on(DISTILLER, "resnet20-distiller", "resnet:distiller", "ResNet-20 of karanchahal/distiller", depth=20),
+    _on(
+        FASHION, "fashion-resnet8", "resnet:small", "the bundled demonstration model",
+        depth=8, shortcut="conv",
+    ),
+)  # fmt: skip
+
+ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in (*DNN_BENCHMARKS, *DEEPVIGOR, *OTHERS)}
 
 
 def architecture(name: str) -> Architecture:

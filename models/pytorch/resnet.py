@@ -1,21 +1,31 @@
-"""Residual networks for small images (He et al. 2016, arXiv:1512.03385, section 4.2), with BatchNormalization.
+"""Residual networks (He et al. 2016, arXiv:1512.03385), with BatchNormalization; the blocks of two 3x3 convolutions.
 
-One module for all: ResNet-20/32/44/56/110 as the published CIFAR-10 checkpoints name their parameters
-(akamaster/pytorch_resnet_cifar10), and the bundled Fashion-MNIST network, which has one block a stage.
+`small` is section 4.2 of the paper, `standard` its table 1, each under the names of published checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STAGES = (16, 32, 64)
+from models.pytorch.layers import GlobalMean, Residual, conv, initialise, named
+
+Shape = tuple[int, int, int]
+Names = Literal["kuangliu", "torchvision", "weiaicunzai"]
+
+SMALL = (16, 32, 64)
+STANDARD = (64, 128, 256, 512)
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 Shortcut = Callable[[int, int, int], nn.Module]
 """(channels in, channels out, stride) -> the module beside the two convolutions, where the shape changes."""
+
+Block = Callable[[int, int, int], nn.Module]
+"""(channels in, channels out, stride) -> one residual block."""
 
 
 class PadShortcut(nn.Module):
@@ -34,68 +44,92 @@ class PadShortcut(nn.Module):
 
 def conv_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     """Option B of the paper: a 1x1 convolution and BatchNormalization."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-
-class Block(nn.Module):
-    """conv1 - bn1 - ReLU - conv2 - bn2, plus the shortcut, then ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> None:
-        super().__init__()
-        same = inputs == outputs and stride == 1
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity() if same else shortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float32 (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
-        y: Tensor = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y)) + self.shortcut(x)
-        return F.relu(y)
-
-
-class ResNet(nn.Module):
-    """A 3x3 convolution, three stages of `blocks` residual blocks, the mean over the plane, one linear layer."""
-
-    def __init__(self, blocks: int, channels: int, classes: int, shortcut: Shortcut) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, STAGES[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STAGES[0])
-        self.layer1 = _stage(blocks, STAGES[0], STAGES[0], 1, shortcut)
-        self.layer2 = _stage(blocks, STAGES[0], STAGES[1], 2, shortcut)
-        self.layer3 = _stage(blocks, STAGES[1], STAGES[2], 2, shortcut)
-        self.linear = nn.Linear(STAGES[2], classes)
-        _initialise(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images, float32 (N, channels, H, W), H and W multiples of 4 -> logits, float32 (N, classes)."""
-        y: Tensor = F.relu(self.bn1(self.conv1(x)))
-        y = self.layer3(self.layer2(self.layer1(y)))
-        y = F.avg_pool2d(y, y.shape[-2:]).flatten(1)
-        logits: Tensor = self.linear(y)
-        return logits
-
-
-def _stage(blocks: int, inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> nn.Sequential:
-    first = Block(inputs, outputs, stride, shortcut)
-    return nn.Sequential(first, *(Block(outputs, outputs, 1, shortcut) for _ in range(blocks - 1)))
-
-
-def _initialise(net: nn.Module) -> None:
-    """He initialisation of every convolution and linear weight (arXiv:1502.01852)."""
-    for module in net.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight)
+    return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
 SHORTCUTS: dict[str, Shortcut] = {"pad": PadShortcut, "conv": conv_shortcut}
 
 
-def small(shape: tuple[int, int, int], classes: int, depth: int, shortcut: Literal["pad", "conv"] = "pad") -> nn.Module:
-    """The ResNet for small images with `depth` = 6k + 2 layers."""
+def small(shape: Shape, classes: int, depth: int, shortcut: Literal["pad", "conv"] = "pad") -> nn.Module:
+    """The ResNet for small images with `depth` = 6k + 2 layers, named as akamaster/pytorch_resnet_cifar10 does."""
+    block = partial(_block, shortcut=SHORTCUTS[shortcut])
+    stages = _stages(_thirds(depth), SMALL, SMALL[0], block)
+    return initialise(named(**_stem(shape[0], SMALL[0]), **stages, pool=GlobalMean(), linear=nn.Linear(64, classes)))
+
+
+def distiller(shape: Shape, classes: int, depth: int) -> nn.Module:
+    """The variant of karanchahal/distiller: 64 channels first, no ReLU in a block but one after each stage.
+
+    Ends in means over 4x4 pixels, not over the whole plane.
+    """
+    block = partial(_block, shortcut=conv_shortcut, relu=False)
+    stages = _stages(_thirds(depth), SMALL, 64, block)
+    relued = {key: nn.Sequential(*stage, nn.ReLU()) for key, stage in stages.items()}
+    features = SMALL[-1] * (shape[1] // 16) * (shape[2] // 16)
+    head = {"pool": nn.AvgPool2d(4), "flat": nn.Flatten(), "linear": nn.Linear(features, classes)}
+    return initialise(named(**_stem(shape[0], 64), **relued, **head))
+
+
+def standard(
+    shape: Shape, classes: int, depth: Literal[18, 34], stem: Literal["small", "imagenet"], names: Names
+) -> nn.Module:
+    """ResNet-18 or -34, with a 3x3 convolution first, or with 7x7 at stride 2 and a pool for large images."""
+    if names == "weiaicunzai":
+        first: dict[str, nn.Module] = {"conv1": nn.Sequential(*_stem(shape[0], 64).values())}
+        stages = _stages(BLOCKS[depth], STANDARD, 64, _sequential_block, "conv{}_x", 2)
+    else:
+        first = _stem(shape[0], 64)
+        beside = "downsample" if names == "torchvision" else "shortcut"
+        stages = _stages(BLOCKS[depth], STANDARD, 64, partial(_block, shortcut=conv_shortcut, beside=beside))
+    if stem == "imagenet":
+        first |= {"conv1": conv(shape[0], 64, 7, 2), "maxpool": nn.MaxPool2d(3, 2, 1)}
+    head = {"linear" if names == "kuangliu" else "fc": nn.Linear(STANDARD[-1], classes)}
+    return initialise(named(**first, **stages, pool=GlobalMean(), **head))
+
+
+def _thirds(depth: int) -> tuple[int, int, int]:
+    """Blocks a stage of a network for small images."""
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"a ResNet for small images has 6k + 2 layers, not {depth}")
-    return ResNet(blocks, shape[0], classes, SHORTCUTS[shortcut])
+    return blocks, blocks, blocks
+
+
+def _stem(channels: int, outputs: int) -> dict[str, nn.Module]:
+    return {"conv1": conv(channels, outputs), "bn1": nn.BatchNorm2d(outputs), "relu": nn.ReLU()}
+
+
+def _stages(
+    blocks: Sequence[int], widths: Sequence[int], inputs: int, block: Block, name: str = "layer{}", first: int = 1
+) -> dict[str, nn.Sequential]:
+    """{name of a stage: its blocks}; every stage but the first halves the plane."""
+    stages = {}
+    for stage, (count, outputs) in enumerate(zip(blocks, widths, strict=True)):
+        rest = [block(outputs, outputs, 1) for _ in range(count - 1)]
+        stages[name.format(first + stage)] = nn.Sequential(block(inputs, outputs, 1 + (stage > 0)), *rest)
+        inputs = outputs
+    return stages
+
+
+def _block(
+    inputs: int, outputs: int, stride: int, shortcut: Shortcut, beside: str = "shortcut", relu: bool = True
+) -> nn.Module:
+    """conv1 - bn1 - ReLU - conv2 - bn2, plus the shortcut, then ReLU."""
+    other = {} if inputs == outputs and stride == 1 else {beside: shortcut(inputs, outputs, stride)}
+    return Residual(_body(inputs, outputs, stride), other, relu)
+
+
+def _sequential_block(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The same with the modules numbered, as weiaicunzai/pytorch-cifar100 does."""
+    other = {} if inputs == outputs and stride == 1 else {"shortcut": conv_shortcut(inputs, outputs, stride)}
+    return Residual({"residual_function": nn.Sequential(*_body(inputs, outputs, stride).values())}, other, relu=True)
+
+
+def _body(inputs: int, outputs: int, stride: int) -> dict[str, nn.Module]:
+    return {
+        "conv1": conv(inputs, outputs, 3, stride),
+        "bn1": nn.BatchNorm2d(outputs),
+        "relu": nn.ReLU(),
+        "conv2": conv(outputs, outputs),
+        "bn2": nn.BatchNorm2d(outputs),
+    }
