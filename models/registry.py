@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from models.datasets import CIFAR10, CIFAR100, FASHION, GTSRB, LARGE, DataSet
+from models.datasets import CIFAR10, CIFAR100, FASHION, GTSRB, LARGE, MNIST, DataSet
 from models.normalisation import IMAGENET, Normalisation
 from onnxfi.errors import ModelError
 
@@ -59,19 +59,52 @@ AKAMASTER = _normalised(CIFAR10, IMAGENET)
 
 DISTILLER = _normalised(CIFAR100, Normalisation((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)))
 
+HALF = Normalisation((0.5,) * 3, (0.5,) * 3)
+"""Pixels from -1 to 1."""
+
 DNN_BENCHMARKS = (
     *(
         _on(AKAMASTER, f"resnet{depth}", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=depth)
         for depth in (20, 32, 44, 56, 110)
     ),
+    _on(CIFAR10, "mobilenetv2", "mobilenet:cifar10", "MobileNetV2"),
+    *(
+        _on(CIFAR10, f"vgg{depth}_bn", "vgg:vgg", f"VGG-{depth} with three linear layers", depth=depth)
+        for depth in (11, 13, 16, 19)
+    ),
+    *(
+        _on(CIFAR10, f"densenet{depth}", "densenet:densenet", f"DenseNet-{depth}", depth=depth, names="torchvision")
+        for depth in (121, 161)
+    ),
+    _on(CIFAR10, "googlenet", "googlenet:cifar10", "GoogLeNet"),
     _on(
         CIFAR100, "resnet18-cifar100", "resnet:standard", "ResNet-18 behind a 3x3 convolution",
         depth=18, stem="small", names="weiaicunzai",
     ),
+    _on(
+        CIFAR100, "densenet121-cifar100", "densenet:densenet", "DenseNet-121 without the first pool",
+        depth=121, names="weiaicunzai",
+    ),
+    _on(CIFAR100, "googlenet-cifar100", "googlenet:cifar100", "GoogLeNet, three convolutions first"),
     _on(GTSRB, "resnet20-gtsrb", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=20),
+    _on(
+        GTSRB, "densenet121-gtsrb", "densenet:densenet", "DenseNet-121 without the first pool",
+        depth=121, names="weiaicunzai",
+    ),
+    _on(GTSRB, "vgg11_bn-gtsrb", "vgg:vgg", "VGG-11 with three linear layers", depth=11),
 )  # fmt: skip
 
 DEEPVIGOR = (
+    _on(
+        CIFAR10, "vgg11", "vgg:vgg", "DeepVigor+'s VGG-11: no pool after the first convolution",
+        depth=11, pools=4, hidden=0, bias=False,
+    ),
+    _on(CIFAR100, "vgg16-cifar100", "vgg:vgg", "DeepVigor+'s VGG-16", depth=16),
+    _on(CIFAR100, "mobilenetv2-cifar100", "mobilenet:cifar100", "DeepVigor+'s MobileNetV2"),
+    _on(MNIST, "lenet5", "classic:lenet5", "DeepVigor's LeNet-5", padding=2),
+    _on(CIFAR10, "alexnet", "classic:alexnet", "DeepVigor's AlexNet, for small images"),
+    _on(MNIST, "mlp3", "classic:mlp", "DeepVigor's small MLP; the widths are ours", hidden=(256, 128)),
+    _on(MNIST, "mlp5", "classic:mlp", "DeepVigor's large MLP; the widths are ours", hidden=(512, 256, 128, 64)),
     _on(
         CIFAR100, "resnet18-c", "resnet:standard", "DeepVigor+'s ResNet-18-C",
         depth=18, stem="small", names="kuangliu",
@@ -87,6 +120,11 @@ DEEPVIGOR = (
 )  # fmt: skip
 
 OTHERS = (
+    _on(_normalised(CIFAR10, HALF), "lenet5-mrfi", "classic:lenet5", "LeNet-5 of fffasttime/MRFI"),
+    _on(
+        replace(GTSRB, shape=(3, 32, 32), normalisation=HALF), "trafficsignnet", "classic:traffic_sign",
+        "TrafficSignNet of buenemann/gh_armrunner_mlops_gtsrb",
+    ),
     _on(DISTILLER, "resnet20-distiller", "resnet:distiller", "ResNet-20 of karanchahal/distiller", depth=20),
     _on(
         FASHION, "fashion-resnet8", "resnet:small", "the bundled demonstration model",

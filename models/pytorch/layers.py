@@ -48,6 +48,9 @@ class Residual(nn.Sequential):
 class Concat(nn.Sequential):
     """All modules on the same input, their outputs joined along the channels."""
 
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__(OrderedDict(modules))
+
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, C, H, W) -> (N, sum of the modules' channels, H', W')."""
         return torch.cat([module(x) for module in self.children()], 1)
