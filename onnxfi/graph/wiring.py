@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
 SAME_WORD = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 """Ops that pass a stored value on unchanged, at most to another index (Dropout at inference is Identity)."""
@@ -38,9 +38,17 @@ class Wiring:
         """Tensors that depend on no graph input: initializers and what nodes make of them alone."""
         known = set(self.initializer) | {s.values.name for s in self.graph.sparse_initializer}
         for node in self.graph.node:
-            if all(not name or name in known for name in node.input):
+            if all(not name or name in known for name in node.input) or self._never(node):
                 known.update(o for o in node.output if o)
         return frozenset(known)
+
+    def _never(self, node: NodeProto) -> bool:
+        """Whether the node is `Less(Abs(x), 0)`, false whatever x is: what live guards hang on (see graph.guards)."""
+        if node.op_type != "Less" or node.input[1] not in self.initializer:
+            return False
+        size = self.producer.get(node.input[0])
+        zero = numpy_helper.to_array(self.initializer[node.input[1]])
+        return size is not None and size.op_type == "Abs" and zero.size == 1 and not zero.any()
 
     def moving(self, node: NodeProto) -> list[str]:
         """The node's inputs that depend on a graph input."""

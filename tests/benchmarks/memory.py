@@ -38,10 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="onnxfi-memory-") as name:
         folder = Path(name)
         onnx.save(resnet18(), folder / "resnet18.onnx")
-        words = [sys.executable, "-m", "onnxfi", "analyze", str(folder / "resnet18.onnx"), "--out", str(folder /
-        "study")]
-        words += ["--synthetic", str(options.images), "--budget", str(options.budget), "--workers",
-        str(options.workers)]
+        words = [
+            sys.executable,
+            "-m",
+            "onnxfi",
+            "analyze",
+            str(folder / "resnet18.onnx"),
+            "--out",
+            str(folder / "study"),
+        ]
+        words += [
+            "--synthetic",
+            str(options.images),
+            "--budget",
+            str(options.budget),
+            "--workers",
+            str(options.workers),
+        ]
         start = time.monotonic()
         with (folder / "log").open("wb") as log:
             study = subprocess.Popen([*words, *options.more], cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
@@ -95,8 +108,9 @@ def resnet18() -> onnx.ModelProto:
             y = net.relu(net.layer(f"{name}.conv1", x, width, channels, 3, step))
             y = net.layer(f"{name}.conv2", y, channels, channels, 3, 1)
             same = step == 1 and width == channels
-            x = net.relu(net.add("Add", [y, x if same else net.layer(f"{name}.downsample", x, width, channels, 1,
-            step)]))
+            x = net.relu(
+                net.add("Add", [y, x if same else net.layer(f"{name}.downsample", x, width, channels, 1, step)])
+            )
             width = channels
     x = net.add("Flatten", [net.add("GlobalAveragePool", [x])])
     net.weight("fc.weight", (1000, width), width)

@@ -1,0 +1,1 @@
+"""The remedy: guards written into the model, and what they bought."""
