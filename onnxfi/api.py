@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onnxfi.report.anatomy import Anatomy
     from onnxfi.report.summary import Summary
     from onnxfi.study.conduct import Snapshot
+    from onnxfi.study.tensorfi import Drawing
     from onnxfi.vigor.analysis import Analysis
     from onnxfi.vigor.deepvigor import Ranges
     from onnxfi.vigor.explain import Explanation
@@ -53,7 +54,7 @@ def analyze(
     groups: Path | str | None = None,
     fit_per_mbit: float | None = None,
     tensorfi: bool = False,
-    progress: Callable[[Snapshot], None] | None = None,
+    progress: Callable[[Snapshot | Drawing], None] | None = None,
 ) -> Run:
     """Find out where `model` is vulnerable, and write study, tables and summary into a folder.
 
@@ -68,7 +69,7 @@ def analyze(
     groups    for safety-critical misclassification: 'cifar10', 'cifar100', 'gtsrb', 'imagenet', or a file of your own
     fit_per_mbit  raw rate of bit upsets, in FIT per Mbit (10**6 bits): adds failures in time
     tensorfi  adds the three settings of SCM with faults drawn as TensorFI+ draws them; needs `groups` and labels
-    progress  called with a Snapshot at the start and after each piece of work
+    progress  called with a Snapshot at the start and after each piece of work; then, with `tensorfi`, with a Drawing
 
     Raises an OnnxfiError whose message is one sentence: ModelError, DataError, FaultError, ProviderError, EngineError,
     StudyError. After KeyboardInterrupt, or whatever else stops it, the same call goes on.
@@ -93,7 +94,7 @@ def analyze(
     check_reading(assembly, grouping, fit_per_mbit, tensorfi)
     finding = conduct(assembly, folder, workers, progress)
     if tensorfi and grouping:
-        add(assembly, finding, grouping, folder)
+        add(assembly, finding, grouping, folder, workers, progress)
     return Run(folder, tell(finding, folder, asked.to_dict(), grouping, fit_per_mbit))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from onnxfi import Data, DataError, Machine, Precision, StudyError, Target, anal
 from onnxfi.bundled import data_path
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.metrics.safety import load_groups
-from onnxfi.study.tensorfi import CAPS, TRIALS, Drawn, draw
+from onnxfi.study.tensorfi import CAPS, FILE, TRIALS, Drawing, Drawn, draw
 
 BITS = tuple(range(31, -1, -1))
 SPACE = FaultSpace(
@@ -85,6 +88,43 @@ def test_it_is_added_to_a_study(tmp_path: Path) -> None:
         found["correct"]["sdc"]["value"] * found["correct"]["sdc"]["trials"]
     )
     assert "TensorFI+" in (run.folder / "report.html").read_text()
+
+
+ASKED: dict[str, Any] = {
+    "data": Data((data_path(),), images=20),
+    "target": Target(kind="weights", layers=("linear",)),
+    "precision": Precision(budget=100),
+    "tensorfi": True,
+}
+
+
+def test_any_number_of_workers_gives_the_same_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    groups, said = _groups(tmp_path / "g.json"), list[Drawing]()
+    for workers in (1, 2):
+        run = partial(analyze, **ASKED, machine=Machine(workers=workers), out=tmp_path / str(workers), groups=groups)
+        run(progress=lambda step: said.append(step) if isinstance(step, Drawing) else None)
+    assert (tmp_path / "1" / FILE).read_bytes() == (tmp_path / "2" / FILE).read_bytes()
+    assert [step.done for step in said[:1]] == [0] and said[0].left is None
+    half = said[: len(said) // 2]
+    assert len(half) >= 8 and half[-1].done == half[-1].trials and half[-1].left == 0
+    assert sorted(step.done for step in half) == [step.done for step in half]
+
+
+def test_time_left_by_hand() -> None:
+    assert Drawing(250, 1000, 5.0).left == 15.0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stopped_it_leaves_the_study_and_nothing_else(tmp_path: Path, workers: int) -> None:
+    def stop(step: object) -> None:
+        if isinstance(step, Drawing) and step.done:
+            raise KeyboardInterrupt
+
+    groups, out = _groups(tmp_path / "g.json"), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        analyze(**ASKED, machine=Machine(workers=workers), out=out, groups=groups, progress=stop)
+    assert not multiprocessing.active_children()
+    assert {path.name for path in out.iterdir()} <= {"study.json", "journal.sqlite", "journal.lock"}
 
 
 def test_groups_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from onnxfi.report.tables import console
 
 if TYPE_CHECKING:
     from onnxfi.study.conduct import Snapshot
+    from onnxfi.study.tensorfi import Drawing
 
 _QUIET, _APART = 2.0, 10.0  # seconds before the first plain line, and between two
 
@@ -30,6 +31,7 @@ class Progress:
         self._due = time.monotonic() + _QUIET
         self._folder: Path | None = None
         self._trials = 0
+        self._drawing = False
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -46,16 +48,29 @@ class Progress:
     def _stopped(self) -> str:
         if self._folder is None:
             return "Stopped before the first trial."
+        if self._drawing:
+            return f"Stopped in the trials of TensorFI+; the study in {self._folder} is kept: the same command goes on."
         return f"Stopped after {self._trials:,} trials, kept in {self._folder}: the same command goes on from there."
 
-    def __call__(self, snapshot: Snapshot) -> None:
-        self._folder, self._trials = snapshot.folder, snapshot.progress.trials
-        line = Text(words(snapshot), no_wrap=True, overflow="ellipsis")
+    def __call__(self, step: Snapshot | Drawing) -> None:
+        from onnxfi.study.tensorfi import Drawing
+
+        self._drawing = isinstance(step, Drawing)
+        if not isinstance(step, Drawing):
+            self._folder, self._trials = step.folder, step.progress.trials
+        line = Text(drawn(step) if isinstance(step, Drawing) else words(step), no_wrap=True, overflow="ellipsis")
         if self._console.is_terminal:
             self._live.update(line, refresh=True)
         elif self._trials and time.monotonic() >= self._due:
             self._due = time.monotonic() + _APART
             self._console.print(line, soft_wrap=True)
+
+
+def drawn(drawing: Drawing) -> str:
+    """'TensorFI+: 4,800 of 12,000 trials, 40 %, about 21 s left'."""
+    share = 100 * drawing.done / max(drawing.trials, 1)
+    left = "" if drawing.left is None else f", about {drawing.left:.0f} s left"
+    return f"TensorFI+: {drawing.done:,} of {drawing.trials:,} trials, {share:.0f} %{left}"
 
 
 def words(snapshot: Snapshot) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from onnxfi.metrics.safety import NON_SCM, SCM, Groups
 from onnxfi.study import place
 from onnxfi.study.answers import Answers
 from onnxfi.study.assembly import Assembly
-from onnxfi.study.dataset import Dataset
 from onnxfi.study.finding import Finding
+from onnxfi.study.pool import scatter
 from onnxfi.study.scm import Setting, SettingName, image_kinds
 from onnxfi.study.source import prepared, workshop
 from onnxfi.study.targets import chosen_bits
@@ -40,6 +41,7 @@ TRIALS = 3000
 CAPS: Mapping[SettingName, int] = {"correct": 5, "wrong": 30, "wrong_scm": 30, "wrong_non_scm": 30}
 FILE = "tensorfi.json"
 _BYTES = 256 << 20  # of golden values, at a time
+_PARTS = 12  # that the layers are run in, at least, where there are as many
 
 
 @dataclass(frozen=True)
@@ -101,44 +103,79 @@ class ThreeSettings:
             raise StudyError(f"{path} is torn ({error}); delete it and run the study's command again.") from error
 
 
-def add(assembly: Assembly, finding: Finding, groups: Groups, folder: Path) -> None:
+@dataclass(frozen=True)
+class Drawing:
+    """How far the settings are: trials run of all of them, after so many seconds."""
+
+    done: int
+    trials: int
+    seconds: float
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest should take; None before anything is done."""
+        return self.seconds * (self.trials - self.done) / self.done if self.done else None
+
+
+Listener = Callable[[Drawing], None]
+
+
+def add(
+    assembly: Assembly,
+    finding: Finding,
+    groups: Groups,
+    folder: Path,
+    workers: int = 1,
+    listener: Listener | None = None,
+) -> None:
     """Run the three settings on a study's model and images, and write FILE into its folder.
 
-    Raises DataError without labels, or for groups of other classes; EngineError, StudyError.
+    Raises DataError without labels, or for groups of other classes; EngineError, StudyError. Stopped by ^C, nothing is
+    written.
     """
     if finding.evidence is None:
         raise StudyError(f"{folder} keeps no fault-free answers; run the study in a new folder.")
+    answers, seed = finding.evidence.answers, assembly.asked.plan.seed
     with workshop(folder) as work:
-        found = three_settings(
-            assembly.network,
-            assembly.dataset,
-            finding.evidence.answers,
-            groups,
-            assembly.engine,
-            assembly.asked.plan.seed,
-            work,
-        )
+        bench = Bench(assembly.network, assembly.dataset.images, assembly.engine, work)
+        found = three_settings(bench, answers, groups, seed, workers, listener)
     with place.trouble(folder / FILE):
         (folder / FILE).write_text(found.to_json(), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What every trial runs on. `images` (N, ...) as the model takes them; `folder` is for what engines need meanwhile.
+
+    It is picklable, for the processes that the trials are scattered over.
+    """
+
+    network: Network
+    images: NDArray[Any]
+    settings: Settings
+    folder: Path
+
+
 def three_settings(
-    network: Network, dataset: Dataset, answers: Answers, groups: Groups, engine: Settings, seed: int, work: Path
+    bench: Bench, answers: Answers, groups: Groups, seed: int, workers: int = 1, listener: Listener | None = None
 ) -> ThreeSettings:
-    """Draw and run them all. `work`: a folder for what the engine needs meanwhile.
+    """Draw and run them all; the numbers are the same for any number of workers.
 
     Raises DataError without labels, or for groups of other classes; EngineError.
     """
     if answers.labels is None:
         raise DataError("The settings of TensorFI+ are told apart by labels; give images with labels.")
     groups.check(answers.outputs)
-    network, probe = look(network, dataset.images)
+    network, probe = look(bench.network, bench.images)
     space = FaultSpace(layer_outputs(network, probe))
     pools = {name: np.flatnonzero(kind) for name, kind in image_kinds(answers, groups).items() if name in CAPS}
     trials = {
         name: draw(space, pool, CAPS[name], TRIALS, seed, stream) for stream, (name, pool) in enumerate(pools.items())
     }
-    records = _run(network, dataset, probe, space, np.concatenate(list(trials.values())), engine, work)
+    listener = listener or (lambda drawing: None)
+    records = _run(
+        replace(bench, network=network), probe, space, np.concatenate(list(trials.values())), workers, listener
+    )
     drawn, start = [], 0
     for name, mine in trials.items():
         drawn.append(_count(name, len(pools[name]), records[start : start + len(mine)], answers, groups))
@@ -182,40 +219,57 @@ def draw(space: FaultSpace, pool: NDArray[np.int64], cap: int, count: int, seed:
     return space.trials(space.ids(region, site, bit), images)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some regions, and the trials in them: TRIAL whose regions and images count within `regions` and `images`."""
+
+    regions: tuple[Region, ...]
+    images: NDArray[np.int64]
+    trials: NDArray[np.void]
+
+
 def _run(
-    network: Network,
-    dataset: Dataset,
-    probe: Probe,
-    space: FaultSpace,
-    trials: NDArray[np.void],
-    engine: Settings,
-    work: Path,
+    bench: Bench, probe: Probe, space: FaultSpace, trials: NDArray[np.void], workers: int, listener: Listener
 ) -> NDArray[np.void]:
     """RECORD (T,), some layers at a time, each time with the images drawn for them alone."""
-    records = np.zeros(len(trials), RECORD)
+    records, started, done = np.zeros(len(trials), RECORD), time.monotonic(), 0
+    places, parts = [], []
     for members in _chunks(probe, space, trials):
         mine = np.flatnonzero(np.isin(trials["region"], members))
         images, row = np.unique(trials["image"][mine], return_inverse=True)
         some = trials[mine].copy()
         some["region"], some["image"] = np.searchsorted(members, some["region"]), row
-        with tempfile.TemporaryDirectory(dir=work) as folder:
-            regions = [space.regions[number] for number in members]
-            opened = prepared(network, dataset.images[images], regions, engine, Path(folder))
-            records[mine] = opened.run(some)
-            opened.close()
+        places.append(mine)
+        parts.append(_Part(tuple(space.regions[number] for number in members), images, some))
+    listener(Drawing(0, len(trials), 0.0))
+    for number, found in scatter(_run_part, bench, parts, workers):
+        records[places[number]] = found
+        done += len(found)
+        listener(Drawing(done, len(trials), time.monotonic() - started))
     records["image"] = trials["image"]
     return records
 
 
+def _run_part(bench: Bench, part: _Part) -> NDArray[np.void]:
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        opened = prepared(bench.network, bench.images[part.images], part.regions, bench.settings, Path(folder))
+        found = opened.run(part.trials)
+        opened.close()
+    return found
+
+
 def _chunks(probe: Probe, space: FaultSpace, trials: NDArray[np.void]) -> Iterator[list[int]]:
-    """Regions, ascending, that fit into memory together with the images drawn for them."""
+    """Regions, ascending, that fit into memory together with the images drawn for them; _PARTS of them or more, so that
+    several workers have something to do. The same for any number of workers."""
+    numbers = np.unique(trials["region"]).tolist()
+    most = -(-len(numbers) // _PARTS)
     members: list[int] = []
     size = 0
-    for number in np.unique(trials["region"]).tolist():
+    for number in numbers:
         region = space.regions[number]
         images = len(np.unique(trials["image"][trials["region"] == number]))
         need = images * region.elements * np.dtype(probe.rows(region.tensor).dtype).itemsize * (len(members) + 1)
-        if members and size + need > _BYTES:
+        if members and (len(members) == most or size + need > _BYTES):
             yield members
             members, size = [], 0
         members.append(number)

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -21,12 +18,12 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from onnxfi.errors import EngineError
 from onnxfi.study.bench import Bench, Context, Need, install, work
+from onnxfi.study.pool import DIED, deaf, kill, obey
 from onnxfi.study.result import Result
 from onnxfi.study.units import Unit
 
@@ -115,16 +112,16 @@ def processes(context: Context, workers: int) -> Runner:
 
     def submit(unit: Unit, carry: bool) -> Future[Result | Need]:
         try:
-            with _deaf():
+            with deaf():
                 return pool.submit(work, context.key, unit)
         except BrokenExecutor as error:
             raise EngineError(_DIED) from error
 
     def close(hurry: bool) -> None:
-        if hurry:  # a running task would be waited for; Python 3.14 has kill_workers() for this
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-        pool.shutdown(wait=True, cancel_futures=not hurry)
+        if hurry:
+            kill(pool)
+        else:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     return Runner(submit, lambda: _AHEAD * workers, close)
 
@@ -163,10 +160,7 @@ def dask(address: str, context: Context, timeout: float = 10.0) -> Runner:
     return through(client.get_executor(pure=False), context, width, lambda hurry: client.close())
 
 
-_DIED = (
-    "A worker process died (killed, or out of memory); what was done is kept: run the same command again, "
-    "with fewer workers or less memory."
-)
+_DIED = f"{DIED}; what was done is kept: run the same command again, with fewer workers or less memory."
 
 
 def _answer(future: Future[Result | Need]) -> Result | Need:
@@ -186,27 +180,6 @@ def _answer(future: Future[Result | Need]) -> Result | Need:
 
 
 def initialise(context: Context) -> None:
-    """Start of a pool's process: ^C is the parent's, and a process whose parent was killed ends itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    """Start of a pool's process."""
+    obey()
     install(context)
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started in here are born with ^C blocked: before `initialise` they would die of it with a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
