@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,13 +12,14 @@ import trained_net
 from click.testing import CliRunner
 from corpus import CASES, images
 
+from onnxfi import api
 from onnxfi.cli.main import cli
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import prepare
-from onnxfi.errors import FaultError
+from onnxfi.errors import FaultError, StudyError
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.analysis import analyze
+from onnxfi.vigor.analysis import Analysis, analyze
 from onnxfi.vigor.explain import explain
 from onnxfi.vigor.settings import Question, Sampling
 
@@ -38,6 +40,27 @@ NAMES = [
                                     Target("activations", "output")], ids=["all", "input", "output"])  # fmt: skip
 def test_what_is_decided_is_what_injection_finds(name: str, target: Target, tmp_path: Path) -> None:
     """Every flip of some sites of each layer; untrained nets are less monotone: one fault in a hundred may differ."""
+    decided_as_injected(name, target, tmp_path)
+
+
+DTYPES = {
+    "float16_residual": "float16",
+    "float64_dense": "float64",
+    "weight_bfloat16": "bfloat16",
+    "weight_float16": "float16",
+    "weight_float64": "float64",
+    "weight_int8_axis": "int8",
+    "qlinear_uint8": "uint8",
+}
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_words_of_every_dtype_are_decided_as_injection_finds(name: str, tmp_path: Path) -> None:
+    assert DTYPES[name] in decided_as_injected(name, Target("weights"), tmp_path)
+
+
+def decided_as_injected(name: str, target: Target, tmp_path: Path) -> set[str]:
+    """Holds an analysis of the corpus's `name` against injection of the same faults; the dtypes that were searched."""
     model, data = tmp_path / "net.onnx", tmp_path / "images.npy"
     onnx.save(CASES[name].model(), model)
     np.save(data, images(CASES[name], 3, seed=1))
@@ -54,6 +77,40 @@ def test_what_is_decided_is_what_injection_finds(name: str, target: Target, tmp_
         wrong += np.abs(m.bits - truth).sum()
         faults += truth.size
     assert wrong <= 0.01 * faults
+    return {region.dtype for region in space.regions}
+
+
+def vigor_of(name: str, folder: Path, **asked: Any) -> api.Vulnerability:
+    onnx.save(CASES[name].model(), folder / "net.onnx")
+    np.save(folder / "images.npy", images(CASES[name], 2, seed=1))
+    data = Data((folder / "images.npy",), scale=1.0)
+    return api.vigor(folder / "net.onnx", data=data, sampling=Sampling(0.2), machine=Machine(workers=1), **asked)
+
+
+@pytest.mark.parametrize("name", ["conv_transpose", "matmul_left", "gemm_weight_first", "gemm_trans_a", "weight_norm"])
+def test_the_paper_refuses_layers_that_it_does_not_know(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is no sum of products that --paper knows"):
+        vigor_of(name, tmp_path, paper=True)
+
+
+@pytest.mark.parametrize("name", ["weight_float64", "weight_float16", "weight_bfloat16", "weight_int8_axis"])
+def test_the_paper_refuses_words_that_are_not_multiplied_as_they_are(name: str, tmp_path: Path) -> None:
+    stored = name.split("_")[1]
+    with pytest.raises(StudyError, match=rf"stores {stored} and multiplies in float32"):
+        vigor_of(name, tmp_path, paper=True)
+
+
+def test_the_paper_on_half_precision(tmp_path: Path) -> None:
+    """float16 throughout: 16 bits a word, a rate of each layer."""
+    found = vigor_of("float16_residual", tmp_path, paper=True)
+    assert isinstance(found.analysis, Analysis)
+    assert {m.bits.shape[1] for m in found.analysis.estimates.measured} == {16}
+
+
+@pytest.mark.parametrize("name", ["qlinear_uint8", "integer_fixed"])
+def test_deepvigor_refuses_integers_by_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"holds u?int\d+: DeepVigor's ranges are of floats"):
+        vigor_of(name, tmp_path, method="deepvigor")
 
 
 @pytest.mark.parametrize("name", ["qdq_int8", "qlinear_uint8", "weight_int8_axis"])

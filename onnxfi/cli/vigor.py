@@ -68,7 +68,8 @@ METHODS = ["deepvigor+", "deepvigor"]
     DEPTH,
     "--paper",
     is_flag=True,
-    help="As published: deviations of powers of two, a filter's fault one constant, large errors critical.",
+    help="As published: deviations of powers of two, a filter's fault one constant, large errors critical. Only Conv, "
+    "Gemm and MatMul of an activation by a weight that is stored as it is multiplied; no ConvTranspose.",
 )
 @option(
     DEPTH,

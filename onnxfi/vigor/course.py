@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from onnxfi.engine.prepare import look
-from onnxfi.errors import StudyError
+from onnxfi.errors import FaultError, StudyError
 from onnxfi.faults.space import Region
 from onnxfi.graph.channels import Channels
 from onnxfi.study.assembly import Assembly
@@ -45,16 +45,22 @@ def real_course(assembly: Assembly, sampling: Sampling) -> Course:
 
 
 def paper_course(assembly: Assembly, sampling: Sampling) -> Course:
-    """The paper's filters and neurons. Raises StudyError for a layer whose op's output cannot be reached."""
+    """The paper's filters and neurons. Raises StudyError for a layer that the paper's arithmetic does not know."""
     targets, images, network = assembly.targets, len(assembly.dataset), assembly.network
-    regions = targets.space.regions
-    outputs = find_targets(*look(network, assembly.dataset.images), Target(kind="activations", activation="output"))
-    written = {region.tensor: region for region in outputs.space.regions}
+    regions, written = targets.space.regions, _sums(assembly)
     prepared, draws = [], []
     for number, (region, channels) in enumerate(zip(regions, _site_channels(targets), strict=True)):
         layer = network.layers[region.layer]
         if layer.output not in written:
-            raise StudyError(f"The output of layer {layer.id!r} cannot be reached: leave it out with --layers.")
+            raise StudyError(
+                f"Layer {layer.id!r} ({layer.op}) is no sum of products that --paper knows, Conv, Gemm or MatMul of an "
+                "activation by a stored weight: leave --paper out, or the layer with --layers."
+            )
+        if region.dtype != (used := written[layer.output].dtype):
+            raise StudyError(
+                f"Layer {layer.id!r} stores {region.dtype} and multiplies in {used}, and --paper flips words that are "
+                "multiplied as they are: leave --paper out, or the layer with --layers."
+            )
         prepared.append(written[layer.output])
         if region.target == "weights":
             channels = Channels.along((channels.count,), 0)
@@ -67,6 +73,16 @@ def paper_course(assembly: Assembly, sampling: Sampling) -> Course:
         return paper.jobs(number, drawn, regions[number], positions, sampling)
 
     return Course(tuple(prepared), tuple(draws), jobs)
+
+
+def _sums(assembly: Assembly) -> dict[str, Region]:
+    """By tensor, the words that layers write of which every operand is known: regions of kind output."""
+    asked = Target(kind="activations", activation="mac")
+    try:
+        found = find_targets(*look(assembly.network, assembly.dataset.images), asked)
+    except FaultError:
+        return {}
+    return {region.tensor: region for region in runnable(found)}
 
 
 def runnable(targets: Targets) -> tuple[Region, ...]:

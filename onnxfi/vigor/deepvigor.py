@@ -19,6 +19,7 @@ from onnxfi.engine.deviation import Deviations
 from onnxfi.engine.engine import Cost
 from onnxfi.engine.prepare import prepare
 from onnxfi.errors import StudyError
+from onnxfi.faults.bits import Word
 from onnxfi.study.assembly import Assembly
 from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.analysis import put_together
@@ -74,6 +75,11 @@ def find_ranges(model: Path | str, question: Question, progress: Listener | None
         raise StudyError("DeepVigor is about --target activations --activation output: leave the others out.")
     started = time.monotonic()
     assembly, workers = put_together(model, question)
+    for region in assembly.targets.space.regions:
+        if Word(region.dtype).mantissa is None:
+            raise StudyError(
+                f"{region.tensor!r} holds {region.dtype}: DeepVigor's ranges are of floats; leave the method out."
+            )
     course, regions = real_course(assembly, question.sampling), assembly.targets.space.regions
     total, done, layers = sum(drawn.image.size for drawn in course.draws), 0, []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
