@@ -1,4 +1,4 @@
-"""`python -m models list | export | train`: exit code 0 done, 1 the result is not good enough, 2 wrong input."""
+"""`python -m models list | export | accuracy | train`: exit code 0 done, 1 not good enough, 2 wrong input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.registry import ARCHITECTURES
+from models.registry import ARCHITECTURES, architecture
 from onnxfi.errors import OnnxfiError
 
 FRAMEWORK = ("torch", "onnxscript", "onnx_ir")
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _export(words[1:])
     options = _parser().parse_args(words)
     try:
-        return _train(options) if options.verb == "train" else _list()
+        return VERBS[options.verb](options)
     except OnnxfiError as problem:
         print(f"error: {problem}", file=sys.stderr)
     except ModuleNotFoundError as problem:
@@ -35,6 +35,19 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the architectures, their inputs and data sets")
     verbs.add_parser("export", help="one architecture as ONNX: python -m models export NAME --checkpoint F -o out.onnx")
+    accuracy = verbs.add_parser("accuracy", help="top-1 of checkpoints on given images, beside the published figures")
+    accuracy.add_argument(
+        "networks", nargs="+", type=_pair, metavar="NAME=CHECKPOINT", help="an architecture, its weights"
+    )
+    accuracy.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="F",
+        help="labelled images, as onnxfi takes them; may be repeated",
+    )
+    accuracy.add_argument("--images", type=int, metavar="N", help="N images, drawn in proportion to the classes (all)")
     train = verbs.add_parser("train", help="train the bundled model on Fashion-MNIST and write onnxfi/bundled")
     train.add_argument("--data", type=Path, metavar="DIR", help="the four .gz files of Fashion-MNIST")
     train.add_argument("--epochs", type=int, help="passes over the 60,000 training images (20)")
@@ -46,7 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list() -> int:
+def _pair(text: str) -> tuple[str, Path]:
+    name, sign, path = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CHECKPOINT, such as resnet20=ResNet20.th")
+    return name, Path(path)
+
+
+def _list(_: argparse.Namespace) -> int:
     for entry in ARCHITECTURES.values():
         shape = "x".join(map(str, entry.shape))
         print(f"{entry.name:18} {entry.dataset:13} {shape:9} {entry.classes:5} classes  {entry.about}")
@@ -67,6 +87,19 @@ def _train(options: argparse.Namespace) -> int:
     if not options.trained:
         bundle.train(options.checkpoint, data, options.epochs, options.seed, options.threads)
     return bundle.write(options.bundle, options.checkpoint, data)
+
+
+def _accuracy(options: argparse.Namespace) -> int:
+    from models.accuracy import HEADER, measure
+
+    print(HEADER)
+    for name, weights in options.networks:
+        for row in measure(architecture(name), weights, options.data, options.images):
+            print(row, flush=True)
+    return 0
+
+
+VERBS = {"list": _list, "accuracy": _accuracy, "train": _train}
 
 
 if __name__ == "__main__":

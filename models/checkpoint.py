@@ -31,8 +31,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def weights(content: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint: as it is, or under "state_dict"; DataParallel's prefix "module." taken away."""
-    state: dict[str, torch.Tensor] = content.get("state_dict", content)
+    """The state dict in a checkpoint: itself, or under "state_dict" or "net"; DataParallel's "module." taken away."""
+    state: dict[str, torch.Tensor] = content.get("state_dict", content.get("net", content))
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 

@@ -18,6 +18,15 @@ Framework = Literal["pytorch", "keras"]
 
 
 @dataclass(frozen=True)
+class Published:
+    """Top-1 on all test images as a checkpoint's publisher states it, fractions, and the input it was measured with."""
+
+    pytorch: float
+    keras: float
+    normalisation: Normalisation
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One network that `models` can build.
 
@@ -34,6 +43,7 @@ class Architecture:
     normalisation: Normalisation
     about: str
     arguments: Mapping[str, Any]
+    published: Published | None = None
 
     def build(self, framework: Framework = "pytorch") -> Any:
         """A network with fresh weights: an `nn.Module` in evaluation mode, or a `keras.Model`.
@@ -132,7 +142,26 @@ OTHERS = (
     ),
 )  # fmt: skip
 
-ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in (*DNN_BENCHMARKS, *DEEPVIGOR, *OTHERS)}
+# Top-1 in per cent, PyTorch and Keras, from the README of dnn-benchmarks, measured with its data sets' normalisation.
+TOP1 = {
+    "resnet20": (91.5, 91.5), "resnet32": (92.3, 92.3), "resnet44": (92.8, 92.8), "resnet56": (93.3, 93.3),
+    "resnet110": (93.5, 93.5), "mobilenetv2": (91.7, 91.7), "vgg11_bn": (91.3, 91.3), "vgg13_bn": (93.8, 93.8),
+    "vgg16_bn": (93.5, 93.5), "vgg19_bn": (93.2, 93.2), "densenet121": (93.2, 93.1), "densenet161": (93.1, 93.1),
+    "googlenet": (92.2, 92.2), "resnet18-cifar100": (76.2, 76.2), "densenet121-cifar100": (78.7, 78.7),
+    "googlenet-cifar100": (76.3, 76.3), "resnet20-gtsrb": (94.3, 94.3), "densenet121-gtsrb": (96.5, 96.5),
+    "vgg11_bn-gtsrb": (95.5, 95.5),
+}  # fmt: skip
+
+
+def _with_top1(entry: Architecture) -> Architecture:
+    pytorch, keras = TOP1[entry.name]
+    (data,) = (data for data in (CIFAR10, CIFAR100, GTSRB) if data.name == entry.dataset)
+    return replace(entry, published=Published(pytorch / 100, keras / 100, data.normalisation))
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    entry.name: entry for entry in (*map(_with_top1, DNN_BENCHMARKS), *DEEPVIGOR, *OTHERS)
+}
 
 
 def architecture(name: str) -> Architecture:

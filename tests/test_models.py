@@ -67,9 +67,10 @@ def test_normalisation_needs_a_mean_and_a_std_a_channel(mean: tuple[float, ...],
         Normalisation(mean, std)
 
 
-def test_checkpoint_with_state_dict_and_module_prefix_loads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["state_dict", "net"])
+def test_checkpoint_with_a_key_and_module_prefix_loads(tmp_path: Path, key: str) -> None:
     net, other = architecture("resnet20").build(), architecture("resnet20").build()
-    content = {"state_dict": {f"module.{name}": value for name, value in net.state_dict().items()}, "best_prec1": 1.0}
+    content = {key: {f"module.{name}": value for name, value in net.state_dict().items()}, "best_prec1": 1.0}
     torch.save(content, tmp_path / "net.th")
     checkpoint.load(other, tmp_path / "net.th")
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))

@@ -7,15 +7,23 @@ of all layers before; one hash proves names, shapes and order of a whole network
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra [pytorch]")
 
+from models import checkpoint  # noqa: E402
+from models.__main__ import main  # noqa: E402
+from models.accuracy import measure, right  # noqa: E402
 from models.registry import ARCHITECTURES, architecture  # noqa: E402
+from onnxfi.study.dataset import InputSpec, Preprocessing, load_dataset  # noqa: E402
+
+DATA = os.environ.get("ONNXFI_SHARED_DATA")
 
 # cad-polito-it/dnn-benchmarks @ f95247d42dbc: SHA-256 of the lines `Injection,Layer,"TensorIndex",Bit` of each list,
 # without header and results, lines ending in LF. Of ResNet20 one row was edited by hand; here is the list as drawn.
@@ -124,3 +132,68 @@ def test_every_architecture_turns_its_input_into_logits(name: str) -> None:
     entry = architecture(name)
     with torch.device("meta"):
         assert entry.build()(torch.zeros(2, *entry.shape)).shape == (2, entry.classes)
+
+
+def test_accuracy_is_counted(tmp_path: Path) -> None:
+    np.savez(tmp_path / "images.npz", images=np.zeros((3, 28, 28), np.uint8), labels=np.array([2, 1, 2], np.uint8))
+    dataset = load_dataset([tmp_path / "images.npz"], InputSpec((1, 28, 28), "float32"), Preprocessing())
+    assert right(dataset, lambda images: np.tile(np.float32([0, 1, 2]), (len(images), 1))) == 2
+
+
+def test_accuracy_is_measured_as_trained_and_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (4, 40, 40, 3), np.uint8), generator.integers(0, 10, 4)
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    torch.save({"net": architecture("resnet20").build().state_dict()}, tmp_path / "net.pt")
+    torch.save(architecture("lenet5-mrfi").build().state_dict(), tmp_path / "lenet.pt")
+    words = [f"resnet20={tmp_path / 'net.pt'}", f"lenet5-mrfi={tmp_path / 'lenet.pt'}"]
+    assert main(["accuracy", *words, "--data", str(tmp_path / "images.npz")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["network", "resnet20", "resnet20", "lenet5-mrfi"]
+    assert [line.endswith("91.5%") for line in lines] == [False, False, True, False]
+    assert max(map(len, lines)) <= 80
+
+
+def test_accuracy_without_labels_or_of_other_classes_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(architecture("lenet5").build().state_dict(), tmp_path / "net.pt")
+    words = ["accuracy", f"lenet5={tmp_path / 'net.pt'}", "--data", str(tmp_path / "images.npz")]
+    for arrays, sentence in (({}, "no labels"), ({"labels": np.array([0, 10])}, "10 outputs")):
+        np.savez(tmp_path / "images.npz", images=np.zeros((2, 28, 28), np.uint8), **arrays)
+        assert main(words) == 2
+        message = capsys.readouterr().err
+        assert sentence in message
+        assert message.count("\n") == 1
+
+
+# Right answers on the first images of each test set, and logits of its first 100, measured by those who collected the
+# weights (data/README.md there).
+@pytest.mark.shared
+@pytest.mark.skipif(not DATA, reason="needs ONNXFI_SHARED_DATA, the folder of published weights and images")
+@pytest.mark.parametrize(
+    ("name", "weights", "images", "share"),
+    [
+        ("resnet20", "cifar10_resnet20-12fca82f.th", "cifar10_test_0000-1999", 0.9165),
+        ("resnet32", "cifar10_resnet32-d509ac18.th", "cifar10_test_0000-1999", 0.9270),
+        ("lenet5-mrfi", "cifar10_lenet5_mrfi.pth", "cifar10_test_0000-1999", 0.6300),
+        ("resnet20-distiller", "cifar100_resnet20_distiller.pth", "cifar100_test_2000_a", 0.7055),
+        ("trafficsignnet", "gtsrb_trafficsignnet_ep5.pth", "gtsrb_test_1500_a_50x50", 0.8887),
+    ],
+)
+def test_published_weights_have_the_stated_accuracy(name: str, weights: str, images: str, share: float) -> None:
+    folder = Path(str(DATA))
+    measured = next(measure(architecture(name), folder / "weights" / weights, [folder / f"images/{images}.npz"]))
+    assert measured.right / measured.images == pytest.approx(share, abs=5e-5)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DATA, reason="needs ONNXFI_SHARED_DATA, the folder of published weights and images")
+def test_published_weights_give_the_reference_logits() -> None:
+    folder, entry = Path(str(DATA)), architecture("resnet20-distiller")
+    net = entry.build()
+    checkpoint.load(net, folder / "weights/cifar100_resnet20_distiller.pth")
+    with np.load(folder / "images/cifar100_test_2000_a.npz") as content:
+        first = torch.from_numpy(entry.normalisation.apply(content["images"][:100]))
+    with np.load(folder / "reference/cifar100_resnet20_distiller_logits.npz") as content:
+        assert np.abs(net(first).detach().numpy() - content["logits"]).max() <= 1e-3
