@@ -10,6 +10,7 @@ from onnxfi.metrics.factors import Factors
 from onnxfi.metrics.outcome import CRITICAL, MASKED, NON_CRITICAL, RECORD, top1
 from onnxfi.metrics.safety import parse_groups
 from onnxfi.study.answers import Answers
+from onnxfi.study.confusion import confusion
 from onnxfi.study.corruption import corruption
 from onnxfi.study.evidence import Evidence, gather
 from onnxfi.study.fragile import class_turns, turns, weak_classes, weak_images
@@ -148,6 +149,22 @@ def test_turns_by_hand() -> None:
     assert found == pytest.approx({(2, 0): 0.2, (0, 1): 0.1, (0, -1): 0.1, (1, 0): 0.2, (0, 0): 0.1, (0, 2): 0.1})
     first = class_turns(evidence, "weights")[0]
     assert (first.before, first.after, first.rate.value) == (2, 0, pytest.approx(0.2))
+
+
+def test_confusion_matrix_by_hand() -> None:
+    evidence = _evidence()
+    by_class, by_group = confusion(evidence, "weights"), confusion(evidence, "weights", GROUPS)
+    assert by_class.names == GROUPS.classes and by_group.names == ("people", "cars", "birds", "trees")
+    # Of the boys' trials (half of the images): to a car, a girl, a crow and no answer once each at bit 30.
+    cells = {(turn.before, turn.after): turn.rate.value for turn in by_class.cells}
+    assert cells == pytest.approx({(0, 1): 0.1, (0, 2): 0.1, (0, 3): 0.1, (0, -1): 0.1, (2, 0): 0.2, (3, 0): 0.2})
+    stays = {turn.before: turn.rate.value for turn in by_class.stays}
+    assert stays == pytest.approx({0: 0.6, 2: 0.8, 3: 0.8})  # every row adds up to 1
+    # By group the girl is no change: people keep her.
+    assert (0, 0) not in {(turn.before, turn.after) for turn in by_group.cells}
+    assert {turn.before: turn.rate.value for turn in by_group.stays} == pytest.approx({0: 0.7, 1: 0.8, 2: 0.8})
+    boys = by_class.stays[0].rate
+    assert boys.value is not None and boys.low < boys.value < boys.high <= 1
 
 
 def test_answers_come_back() -> None:

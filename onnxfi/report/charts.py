@@ -16,6 +16,7 @@ import vl_convert
 
 WIDE, NARROW = 820, 340
 COLORS = {"weights": "var(--weights)", "activations": "var(--activations)", "total": "var(--total)"}
+_MANY = 24  # names on one axis, beyond which they are set small
 _FONT = "Arial, Helvetica, Liberation Sans, sans-serif"  # widths as measured when drawn
 
 Spec = dict[str, Any]
@@ -23,11 +24,14 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Chart:
-    """`wide` and `narrow`: the same drawing as SVG text. `label`: what it shows, in a sentence."""
+    """`wide` and `narrow`: the same drawing as SVG text; without a narrow one the wide one is scrolled.
+
+    label: what it shows, in a sentence.
+    """
 
     label: str
     wide: str
-    narrow: str
+    narrow: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,21 +127,24 @@ def upright(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str, t
 
 
 def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axis: str, legend: str) -> Chart:
-    """A row a place; cells as opaque as their rate is high, on a square-root scale. Columns by number or by name."""
+    """A row a place; cells as opaque as their rate is high, on a square-root scale. Columns by number or by name: by
+    name they are those of the rows, and what else the cells have. Many names make a chart that no narrow page holds."""
     numbered = all(isinstance(cell.column, int) for cell in cells)
-    columns = sorted({cell.column for cell in cells}, key=int) if numbered else None
-    x: Spec = {"field": "column", "type": "ordinal", "sort": columns, "title": axis}
-    step = 22 if not numbered else 15
+    dense = not numbered and len(rows) > _MANY
+    small = {"labelFontSize": 7, "labelLimit": 90} if dense else {}
+    x: Spec = {"field": "column", "type": "ordinal", "title": axis}
     if numbered:
+        x["sort"] = sorted({cell.column for cell in cells}, key=int)
         x["axis"] = {"labels": False, "ticks": False}
     else:
-        x["axis"] = {"labelAngle": -40, "labelLimit": 140}
+        x["sort"] = None
+        x["axis"] = {"labelAngle": -90 if dense else -40, "labelLimit": 140, **small}
         x["scale"] = {"domain": list(dict.fromkeys([*rows, *(str(cell.column) for cell in cells)]))}
     return _drawn(
         label,
         {
             "data": {"values": _rows(cells)},
-            "height": {"step": step},
+            "height": {"step": 15 if numbered else 8 if dense else 22},
             "mark": {"type": "rect", "color": color, "stroke": "var(--paper)", "strokeWidth": 0.5},
             "encoding": {
                 "y": {
@@ -146,12 +153,13 @@ def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axi
                     "sort": None,
                     "title": None,
                     "scale": {"domain": list(rows)},
+                    "axis": small,
                 },
                 "x": x,
                 "opacity": {
                     "field": "value",
                     "type": "quantitative",
-                    "scale": {"type": "sqrt", "range": [0.04, 1], "domainMin": 0, "nice": True},
+                    "scale": {"type": "sqrt", "range": [0.1 if dense else 0.04, 1], "domainMin": 0, "nice": True},
                     "legend": {
                         "title": legend,
                         "orient": "top",
@@ -164,6 +172,7 @@ def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axi
                 "description": {"field": "text"},
             },
         },
+        widths=(WIDE,) if dense else (WIDE, NARROW),
     )
 
 
@@ -210,9 +219,9 @@ def _rows(marks: Sequence[Bar] | Sequence[Cell] | Sequence[Point]) -> list[Spec]
     return [dict(vars(mark)) for mark in marks]
 
 
-def _drawn(label: str, spec: Spec, inner: int = 0) -> Chart:
+def _drawn(label: str, spec: Spec, inner: int = 0, widths: Sequence[int] = (WIDE, NARROW)) -> Chart:
     """`inner`: what axes take of the width where Vega-Lite cannot fit a composed chart into it."""
-    return Chart(label, *(_svg(spec, width, inner) for width in (WIDE, NARROW)))
+    return Chart(label, *(_svg(spec, width, inner) for width in widths))
 
 
 def _svg(spec: Spec, width: int, inner: int) -> str:
@@ -248,6 +257,7 @@ def _config(width: int) -> Spec:
         "axisY": {"labelPadding": 4, "labelExpr": _ending(34 if width > 500 else 16)},
         "axisQuantitative": {"tickCount": 8 if width > 500 else 5},
         "legend": {
+            **({} if width > 500 else {"columns": 4}),
             "labelColor": "var(--ink)",
             "titleColor": "var(--muted)",
             "labelFont": _FONT,

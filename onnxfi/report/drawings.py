@@ -8,16 +8,20 @@ from onnxfi.faults.space import Target
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.report import charts
 from onnxfi.report.charts import Bar, Cell, Chart, Point
-from onnxfi.report.meaning import Meaning, Safety
+from onnxfi.report.meaning import Meaning
 from onnxfi.report.summary import Summary
-from onnxfi.report.tables import plain, positions
+from onnxfi.report.tables import positions
 from onnxfi.report.words import CORRUPTION, SETTINGS, numbered, percent
 from onnxfi.study.channels import ChannelRate
+from onnxfi.study.confusion import Confusion
 from onnxfi.study.history import Step
 from onnxfi.study.scm import FaultFree, Setting
 
 CELLS = 64
 """Cells in a row of the channel map, at most: of a wider layer each stands for the worst of several channels."""
+CLASSES = 110
+"""Classes or groups that a confusion matrix is drawn of, at most."""
+_CELLS_DRAWN = 1500  # of a confusion matrix: each is a shape of its own on the page
 
 
 def layer_profile(summary: Summary) -> Chart | None:
@@ -98,18 +102,23 @@ def setting_profile(settings: Sequence[Setting], fault_free: FaultFree | None) -
     return charts.across(label, places, bars, "SCM, % of misclassifications")
 
 
-def group_map(safety: Safety, target: Target) -> Chart | None:
-    """From which group to which the answer turns."""
-    names = [plain(group.name) for group in safety.groups.groups]
+def confusion_map(matrix: Confusion, order: Sequence[int]) -> Chart | None:
+    """From which class or group to which the answer turns; rows and columns in that order. Beyond CLASSES of them none
+    is drawn."""
+    if len(matrix.names) > CLASSES or not matrix.cells:
+        return None
+    names = numbered(matrix.names)
     cells = []
-    for turn in safety.turns[target]:
+    for turn in matrix.cells[:_CELLS_DRAWN]:
         after = names[turn.after] if turn.after >= 0 else "no answer"
         text = f"{names[turn.before]} to {after}: {percent(turn.rate)}"
         cells.append(Cell(names[turn.before], after, 100 * (turn.rate.value or 0.0), text))
-    if not cells:
-        return None
-    label = f"Faults in {target}: trials whose class changes, from its group without faults (row) to that under one."
-    return charts.heat(label, names, cells, charts.COLORS[target], "answer under the fault", "% of trials of the row")
+    part = f" The {_CELLS_DRAWN:,} most frequent." if len(cells) < len(matrix.cells) else ""
+    label = f"Faults in {matrix.target}: from the {matrix.by} without faults (row) to that under one (column).{part}"
+    color = charts.COLORS[matrix.target]
+    return charts.heat(
+        label, [names[n] for n in order], cells, color, "answer under the fault", "% of trials of the row"
+    )
 
 
 def shrinking(steps: Sequence[Step]) -> Chart | None:

@@ -32,6 +32,7 @@ from onnxfi.metrics.fit import MBIT, failures_in_time
 from onnxfi.metrics.safety import Groups
 from onnxfi.study.answers import Answers
 from onnxfi.study.assembly import Assembly
+from onnxfi.study.confusion import Confusion, confusion
 from onnxfi.study.corruption import Corruption, corruption
 from onnxfi.study.evidence import Evidence
 from onnxfi.study.finding import Finding
@@ -72,7 +73,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Meaning:
-    """See the module's docstring."""
+    """See the module's docstring; `confusions`, by class and with groups by group, are in confusion.csv."""
 
     answers: Answers
     confidence: float
@@ -82,6 +83,7 @@ class Meaning:
     drawn: ThreeSettings | None = None
     per_mbit: float | None = None
     fit: tuple[Fit, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
 
     @property
     def drawn_settings(self) -> tuple[Setting, ...]:
@@ -173,6 +175,7 @@ def interpret(
         drawn,
         per_mbit,
         _failures(finding, per_mbit) if per_mbit is not None else (),
+        tuple(confusion(evidence, target, by) for by in (None, groups)[: 2 if groups else 1] for target in targets),
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
+
+import numpy as np
 
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.metrics.fit import ASIL_D
@@ -17,11 +19,12 @@ from onnxfi.report.meaning import Meaning
 from onnxfi.report.summary import Summary
 from onnxfi.report.words import CORRUPTION, PUBLISHED, SETTINGS, command, confidence, happening
 from onnxfi.study.channels import ChannelRate
+from onnxfi.study.confusion import Confusion
 from onnxfi.study.finding import Finding
 
 T = TypeVar("T")
 
-_CHANNELS = 50  # rows of the table of channels
+_CHANNELS, _TURNS = 50, 20  # rows of the tables of channels and of changes of class
 
 
 @dataclass(frozen=True)
@@ -105,23 +108,26 @@ def _safety(study: Study) -> Section | None:
 
 def _turns(study: Study) -> Section | None:
     meaning = study.meaning
-    parts: list[dict[str, Any]] = []
-    for fragile in meaning.fragile:
-        names = [meaning.answers.class_name(number) for number in range(meaning.answers.outputs)]
-        summary = f"The most frequent changes of class, faults in {fragile.target}"
-        parts.append({"summary": summary, "drawn": None, "names": names, "rows": fragile.turns})
-        if safety := meaning.safety:
-            parts.append(
-                {
-                    "summary": f"Every change of group, faults in {fragile.target}",
-                    "drawn": drawings.group_map(safety, fragile.target),
-                    "names": [group.name for group in safety.groups.groups],
-                    "rows": safety.turns[fragile.target],
-                }
-            )
-    if not any(part["rows"] for part in parts):
-        return None
-    return Section("turns", "From answer to answer", "study/turns.html", {"parts": parts})
+    parts = [
+        {
+            "summary": f"The most frequent changes of {matrix.by}, faults in {matrix.target}",
+            "drawn": drawings.confusion_map(matrix, _order(matrix, meaning)),
+            "names": matrix.names,
+            "rows": matrix.cells[:_TURNS],
+        }
+        for matrix in meaning.confusions
+        if matrix.cells
+    ]
+    return Section("turns", "From answer to answer", "study/turns.html", {"parts": parts}) if parts else None
+
+
+def _order(matrix: Confusion, meaning: Meaning) -> list[int]:
+    """Classes of one group side by side."""
+    numbers = range(len(matrix.names))
+    if meaning.safety is None or matrix.by == "group":
+        return list(numbers)
+    home = meaning.safety.groups.of(np.arange(len(matrix.names)))
+    return sorted(numbers, key=lambda number: (int(home[number]), number))
 
 
 def _fit(study: Study) -> Section | None:

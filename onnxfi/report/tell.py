@@ -40,7 +40,7 @@ def tell(
     """
     meaning = interpret(finding, groups, per_mbit, ThreeSettings.read(folder) if groups else None)
     summary = replace(summarize(finding, settings), meaning=meaning)
-    files.write(folder, summary, finding.channels)
+    files.write(folder, summary, meaning, finding.channels)
     files.write_text(folder / PAGE, page(finding, summary, meaning))
     return summary
 
