@@ -68,15 +68,19 @@ def decided_as_injected(name: str, target: Target, tmp_path: Path) -> set[str]:
     analysis = analyze(model, question)
     space, assembly = analysis.targets.space, analysis.assembly
     prepare(assembly.network, assembly.dataset.images, space.regions, assembly.engine, tmp_path)
-    engine, wrong, faults = Engine(tmp_path), 0.0, 0
+    engine, wrong, wrong_lost, faults = Engine(tmp_path), 0.0, 0.0, 0
     for number, m in enumerate(analysis.estimates.measured):
         parts = np.meshgrid(m.drawn.site, np.array(m.region.bits), np.arange(3), indexing="ij")
         site, bit, image = (part.reshape(-1) for part in parts)
         records = engine.run(space.trials(space.ids(np.full(len(site), number), site, bit), image))
         truth = (records["outcome"] == CRITICAL).reshape(m.bits.shape[0], -1, 3).mean(axis=2)
         wrong += np.abs(m.bits - truth).sum()
+        lost = (records["finite"] == 0).reshape(m.bits.shape[0], -1, 3).mean(axis=2)
+        wrong_lost += np.abs(m.wild[0] - lost).sum()
+        assert (m.wild[0] <= m.bits + 1e-9).all()
         faults += truth.size
     assert wrong <= 0.01 * faults
+    assert wrong_lost <= 0.002 * faults
     return {region.dtype for region in space.regions}
 
 
@@ -139,6 +143,7 @@ def test_a_site_is_explained(small: Path) -> None:
     assert (found.layer, found.kind, found.index) == ("conv2", "weight", (3, 0, 1, 1))
     assert found.deviations[0, 0] == pytest.approx(-2 * found.values[0])  # the sign bit
     assert found.map.sum() == pytest.approx(1)
+    assert (found.non_finite <= found.critical).all()
     for image in range(5):
         beyond = (found.deviations[image] >= found.upper[image]) | (found.deviations[image] <= found.lower[image])
         assert beyond.sum() <= (found.critical * 5).sum() + 1

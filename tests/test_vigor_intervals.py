@@ -80,7 +80,7 @@ def test_intervals_cover_the_truth() -> None:
             bits = table.reshape(-1, 32)[drawn.site]
             bounds = np.zeros((len(bits), 1), np.float32)
             pairs = bits.mean(axis=1, keepdims=True).astype(np.float32)
-            measured.append(Measured(region, drawn, bits, pairs, bounds, bounds, 0, Audit()))
+            measured.append(Measured(region, drawn, bits, pairs, bounds, bounds, 0, Audit(), (bits, pairs)))
         found = Estimates(targets, measured, 0.99)
         model = found.estimate(found.factors.mvf("weights"))
         assert model is not None
@@ -102,7 +102,7 @@ def test_rates_of_channels_and_bits_by_hand() -> None:
     bits[:3, 1] = 1
     drawn = draw(0, targets.channels[0], 4, 1, Sampling())
     zeros = np.zeros((4, 1), np.float32)
-    found = Estimates(targets, [Measured(region, drawn, bits, zeros, zeros, zeros, 9, Audit())], 0.99)
+    found = Estimates(targets, [Measured(region, drawn, bits, zeros, zeros, zeros, 9, Audit(), (bits, zeros))], 0.99)
     lvf = found.estimate(found.factors.lvf("weights", 0))
     assert lvf is not None
     assert (lvf.value, lvf.low, lvf.high) == (3 / 128, 3 / 128, 3 / 128)

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import prepare
 from onnxfi.metrics.outcome import CRITICAL
+from onnxfi.report.vigor import facts
 from onnxfi.study.settings import Data, Machine, Target
 from onnxfi.vigor.analysis import Analysis, analyze
 from onnxfi.vigor.settings import Question, Sampling
@@ -137,6 +138,23 @@ def test_activations_of_a_small_net(small: Path, tmp_path: Path, kind: str, imag
         print(f"\n{kind} {m.region.tensor}: LVF {100 * m.sites.mean():.4f} % of {100 * truth.mean():.4f} %")
         assert abs(m.sites.mean() - truth.mean()) <= 3e-4
         assert m.tried < truth.size * images / 3
+
+
+def test_faults_that_leave_no_answer_are_told_apart(small: Path, tmp_path: Path) -> None:
+    """Every flip of bits 30 and 31 of all weights on 4 images: which of them leave a logit NaN or infinite."""
+    analysis = analyze(small / "small.onnx", asked(small, 4, Target(kind="weights", bits="30,31")))
+    targets, assembly = analysis.targets, analysis.assembly
+    prepare(assembly.network, assembly.dataset.images, targets.space.regions, assembly.engine, tmp_path)
+    engine, some = Engine(tmp_path), 0.0
+    for number, m in enumerate(analysis.estimates.measured):
+        site, bit, image = (part.reshape(-1) for part in np.meshgrid(m.drawn.site, [31, 30], range(4), indexing="ij"))
+        records = engine.run(targets.space.trials(targets.space.ids(np.full(len(site), number), site, bit), image))
+        lost = (records["finite"] == 0).reshape(-1, 2, 4).mean(axis=2)
+        assert np.abs(m.wild[0] - lost).mean() <= 1e-3
+        some += lost.sum()
+    assert some > 100
+    outcomes = facts(analysis)["outcomes"]["weights"]
+    assert 0 < outcomes["non_finite"]["value"] < outcomes["critical"]["value"]
 
 
 def test_bounds_are_the_deviations_that_change_the_answer(small: Path) -> None:

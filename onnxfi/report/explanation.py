@@ -43,12 +43,12 @@ def _range(found: Explanation) -> RenderableType:
 
 
 def _bits(found: Explanation) -> RenderableType:
-    made = table("bit", "critical, %", "median deviation")
+    made = table("bit", "critical, %", "of it non-finite", "median deviation")
     with np.errstate(all="ignore"):
         middle = np.median(found.deviations, axis=0)
-    for bit, rate, deviation in zip(found.bits, found.critical, middle, strict=True):
+    for bit, rate, lost, deviation in zip(found.bits, found.critical, found.non_finite, middle, strict=True):
         if rate > 0 or bit >= found.bits[0] - 9:
-            made.add_row(str(bit), f"{100 * rate:.1f}", f"{deviation:.4g}")
+            made.add_row(str(bit), f"{100 * rate:.1f}", f"{100 * lost:.1f}", f"{deviation:.4g}")
     return titled("Bits: sign, exponent, and all that are ever critical", made)
 
 

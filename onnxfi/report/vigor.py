@@ -12,6 +12,8 @@ are values run, population counts faults, the interval is at `confidence` and is
     mvf                  {weights, activations, total}: means of the layers; total is MVF_total, Eq. 15
     population_vf        a fault anywhere, every bit equally likely
     bits                 [{target, dtype, bit, ...rate}]; empty as published, where bits are not told apart
+    outcomes             {weights, activations}: {critical, non_finite}, each a rate over that target's faults; critical
+                         includes non_finite, a logit that is NaN or infinite; null as published, not told apart there
     search               [{target, pairs, tried, safe, audited, values, sides, broken, error}]: values tried to decide
                          so many pairs of site and image; safe is the share of pairs without any critical deviation;
                          of the pairs audited, which are tried whole, sides with a critical value, those of them with a
@@ -45,6 +47,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from onnxfi.faults.space import Target
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.study import place
 from onnxfi.vigor.analysis import Analysis
@@ -88,6 +91,7 @@ def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, 
         },
         "population_vf": _rate(estimates.estimate(factors.population())),
         "bits": [] if question.paper else list(_bits(analysis)),
+        "outcomes": {target: _outcomes(analysis, target) for target in ("weights", "activations")},
         "search": [_search(target, estimates.measured) for target in factors.targets],
         "simulations": [asdict(simulations(estimates, target, not question.paper)) for target in factors.targets],
         "validation": [asdict(row) for row in agreement],
@@ -147,6 +151,15 @@ def _bits(analysis: Analysis) -> Iterator[dict[str, Any]]:
     kinds = dict.fromkeys((r.target, r.dtype, bit) for r in regions for bit in r.bits)
     for target, dtype, bit in kinds:
         yield {"target": target, "dtype": dtype, "bit": bit, **asdict(analysis.estimates.bit(target, dtype, bit))}
+
+
+def _outcomes(analysis: Analysis, target: Target) -> dict[str, Any] | None:
+    estimates = analysis.estimates
+    every = estimates.factors.population(target)
+    if every is None:
+        return None
+    lost = None if analysis.question.paper else estimates.no_answer.estimate(every)
+    return {"critical": _rate(estimates.estimate(every)), "non_finite": _rate(lost)}
 
 
 def _search(target: str, measured: tuple[Measured, ...]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
     yield _model(found)
     if found["bits"]:
         yield _bits(found)
+    if any(row and row["non_finite"] for row in found["outcomes"].values()):
+        yield _outcomes(found)
     yield _audit(found)
     if found["validation"]:
         yield _validation(found)
@@ -102,6 +104,14 @@ def _bits(found: dict[str, Any]) -> RenderableType:
     for dtype, bit in sorted(worst, key=lambda key: (key[0], -key[1])):
         made.add_row(f"{dtype} {bit}", *(shown(rows[dtype, bit].get(target)) for target in targets))
     return titled(title, made)
+
+
+def _outcomes(found: dict[str, Any]) -> RenderableType:
+    rows = [found["outcomes"][target] for target in _targets(found)]
+    made = table("outcome", *_targets(found))
+    made.add_row("critical", *(shown(row["critical"], 3) for row in rows))
+    made.add_row("  of it non-finite", *(shown(row["non_finite"], 3) for row in rows))
+    return titled("How faults end, every bit equally likely, %", made)
 
 
 def _audit(found: dict[str, Any]) -> RenderableType:

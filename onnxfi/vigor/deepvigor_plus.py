@@ -25,6 +25,7 @@ from onnxfi.faults.space import Region
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.candidates import flips, operand_flips
+from onnxfi.vigor.non_finite import Tried
 from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import Array, Audit, Flags, audit, decide
 from onnxfi.vigor.sample import Drawn
@@ -36,11 +37,13 @@ _AUDIT_SHARE = 0.01
 @dataclass(frozen=True)
 class Part:
     """A job's answer. hits (P, B): share of each bit's faults that are critical; lower, upper (P,): delta- and delta+,
-    infinite where no deviation to that side is critical; tried: values run to know it."""
+    infinite where no deviation to that side is critical; wild (P, B): share of each bit's faults that leave a logit NaN
+    or infinite, all of them critical; tried: values run to know it."""
 
     hits: NDArray[np.float32]
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
+    wild: NDArray[np.float32]
     tried: int
     audit: Audit
 
@@ -65,10 +68,11 @@ class Pairs:
         """Decide every fault of every pair."""
         order = Order(engine.regions[self.region].dtype)
         values = engine.stored(self.region, self.image, self.site)
-        golden, keys = order.keys(values), self.keys(engine, order, values)
+        golden, keys, log = order.keys(values), self.keys(engine, order, values), Tried(order)
 
         def attempt(row: NDArray[np.int64], changed: Array) -> Flags:
             records = engine.put(self.region, self.image[row], self.site[row], changed)
+            log.add(row, order.keys(changed), records["finite"] == 0)
             return np.asarray(records["outcome"] == CRITICAL)
 
         found, critical = decide(order, golden, keys, attempt)
@@ -78,9 +82,13 @@ class Pairs:
             measured, critical[mine] = audit(
                 order, golden[mine], keys[mine], critical[mine], lambda r, v: attempt(mine[r], v)
             )
-        hits = critical.reshape(len(values), -1, len(self.bits)).mean(axis=1, dtype=np.float32)
+        wild, more = log.wild(golden, keys, self.audited, attempt)
+        hits, lost = (
+            flags.reshape(len(values), -1, len(self.bits)).mean(axis=1, dtype=np.float32)
+            for flags in (critical, critical & wild)
+        )
         lower, upper = (_deviation(order, bound, values) for bound in (found.lower, found.upper))
-        return Part(hits, lower, upper, int(found.tried.sum()), measured)
+        return Part(hits, lower, upper, lost, int((found.tried + more).sum()), measured)
 
     def keys(self, engine: Deviations, order: Order, values: Array) -> Array:
         """Candidates of each pair: (P, B), or (P, K, B) of operands."""

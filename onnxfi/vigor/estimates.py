@@ -49,6 +49,11 @@ class Estimates:
         self.factors: Factors = factors_of(targets, self.strata)
 
     @cached_property
+    def no_answer(self) -> Estimates:
+        """The same rates, of faults alone that leave a logit NaN or infinite."""
+        return Estimates(self.targets, [m.no_answer for m in self.measured], self.confidence)
+
+    @cached_property
     def moments(self) -> tuple[Moments, ...]:
         """Of the VF of each region."""
         return tuple(self._moments(m, m.sites, m.bits) for m in self.measured)

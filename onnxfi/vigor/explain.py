@@ -32,6 +32,7 @@ class Explanation:
     bits        from high to low
     deviations  (I, B): faulty word less fault-free word, float64
     critical    (B,): share of the images on which each bit is critical
+    non_finite  (B,): share of the images on which it leaves a logit NaN or infinite, critical, too
     lower, upper  (I,): delta- and delta+, infinite where no deviation is critical
     map         (44,): error distribution map over all images and bits, at the edges of onnxfi.vigor.edm
     """
@@ -44,6 +45,7 @@ class Explanation:
     bits: tuple[int, ...]
     deviations: NDArray[np.float64]
     critical: NDArray[np.float64]
+    non_finite: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     map: NDArray[np.float64]
@@ -96,6 +98,7 @@ def explain(model: Path | str, site: str, data: Data, seed: int = 0) -> Explanat
         region.bits,
         deviations,
         part.hits.mean(axis=0).astype(np.float64),
+        part.wild.mean(axis=0).astype(np.float64),
         part.lower.astype(np.float64),
         part.upper.astype(np.float64),
         histogram(deviations.reshape(1, -1))[0],

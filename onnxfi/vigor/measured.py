@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Measured:
     pairs  (S, I): VF of each pair
     lower  (S, I): delta-, -inf where no negative deviation is critical; upper: delta+, likewise
     tried  values run, without those of the audit
+    wild   (S, B) and (S, I): as `bits` and `pairs`, of faults that leave a logit NaN or infinite
     """
 
     region: Region
@@ -32,6 +33,12 @@ class Measured:
     upper: NDArray[np.float32]
     tried: int
     audit: Audit
+    wild: tuple[NDArray[np.float64], NDArray[np.float32]]
+
+    @property
+    def no_answer(self) -> Measured:
+        """The same, of the faults alone that leave a logit NaN or infinite; bounds are those of all."""
+        return replace(self, bits=self.wild[0], pairs=self.wild[1])
 
     @property
     def sites(self) -> NDArray[np.float64]:
@@ -47,14 +54,17 @@ class Measured:
 def gather(region: Region, drawn: Drawn, parts: Iterable[Part]) -> Measured:
     """All parts of the pairs of `drawn`, in their order."""
     sites, images = drawn.image.shape
-    bits = np.zeros((sites, len(region.bits)))
-    pairs, lower, upper = (np.empty(sites * images, np.float32) for _ in range(3))
+    bits, wild_bits = (np.zeros((sites, len(region.bits))) for _ in range(2))
+    pairs, lower, upper, wild = (np.empty(sites * images, np.float32) for _ in range(4))
     at, tried, audit = 0, 0, Audit()
     for part in parts:
         here = np.arange(at, at + len(part.hits))
         np.add.at(bits, here // images, part.hits)
+        np.add.at(wild_bits, here // images, part.wild)
         pairs[here], lower[here], upper[here] = part.hits.mean(axis=1), part.lower, part.upper
+        wild[here] = part.wild.mean(axis=1)
         at, tried, audit = at + len(here), tried + part.tried, audit + part.audit
     shape = (sites, images)
-    pairs, lower, upper = pairs.reshape(shape), lower.reshape(shape), upper.reshape(shape)
-    return Measured(region, drawn, bits / images, pairs, lower, upper, tried, audit)
+    pairs, lower, upper, wild = (part.reshape(shape) for part in (pairs, lower, upper, wild))
+    no_answer = wild_bits / images, wild
+    return Measured(region, drawn, bits / images, pairs, lower, upper, tried, audit, no_answer)

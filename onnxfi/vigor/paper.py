@@ -81,7 +81,7 @@ class Walks:
         rate = 1 - (below(maps, upper) - below(maps, lower))
         hits = np.repeat(rate[:, None], len(self.bits), axis=1).astype(np.float32)
         bounds = EDGES[lower].astype(np.float32), EDGES[upper].astype(np.float32)
-        return Part(hits, *bounds, (runs_low + runs_high) * count, Audit())
+        return Part(hits, *bounds, np.zeros_like(hits), (runs_low + runs_high) * count, Audit())
 
     def _maps(self, engine: Deviations, image: NDArray[np.int64], site: NDArray[np.int64]) -> NDArray[np.float64]:
         """EDM of each pair, a few pairs at a time."""
