@@ -34,6 +34,7 @@ from published_rates import IMAGES, Ints, drawn, lines
 from models.normalisation import Normalisation
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import Settings, prepare
+from onnxfi.faults.layout import Layout
 from onnxfi.faults.listing import Counts, Entry, Place, fault_ids, read_list
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.graph.network import Network
@@ -99,7 +100,7 @@ def load(shared: Path, model: Path) -> Campaign:
     space = FaultSpace(
         [Region("weights", "weight", la.index, p.tensor, p.elements, p.dtype, BITS) for la, p in weights]
     )
-    places = {layer.id: Place(i, parameter.shape) for i, (layer, parameter) in enumerate(weights)}
+    places = {layer.id: Place(i, Layout.plain(parameter.shape)) for i, (layer, parameter) in enumerate(weights)}
     listed = read_list(shared / "fault_lists/ResNet20_FL.csv")
     files = [np.load(shared / f"images/cifar10_test_{part}.npz") for part in ("0000-1999", "2000-9999")]
     images, labels = (np.concatenate([file[name] for file in files]) for name in ("images", "labels"))

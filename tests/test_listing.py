@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.layout import Layout
 from onnxfi.faults.listing import Counts, Entry, FaultList, Place, fault_ids, read_list
 from onnxfi.faults.space import FaultSpace, Region
 
@@ -23,7 +24,7 @@ SPACE = FaultSpace(
         Region("weights", "weight", 1, "linear.weight", 20, "float32", (31, 30)),
     ]
 )
-PLACES = {"conv1": Place(0, (2, 3, 2, 2)), "linear": Place(1, (4, 5))}
+PLACES = {"conv1": Place(0, Layout.plain((2, 3, 2, 2))), "linear": Place(1, Layout.plain((4, 5)))}
 
 
 def written(folder: Path, text: str) -> Path:

@@ -7,7 +7,7 @@ tail.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,17 @@ class Engine:
         Raises EngineError, with layer, tensor, site and fault id, where running fails: a crash is no outcome.
         """
         records = np.zeros(len(trials), RECORD)
+        for mine, golden, faulty in self.answers(trials):
+            classes = self.golden_class[trials["image"][mine]]
+            records[mine] = self._criterion(golden, faulty, classes)
+        records["fault"], records["image"] = trials["fault"], trials["image"]
+        return records
+
+    def answers(self, trials: Array) -> Iterator[tuple[Array, Array, Array]]:
+        """Region by region: which of `trials`, TRIAL (T,), these are, and their golden and faulty logits.
+
+        Raises EngineError as `run` does.
+        """
         for number in np.unique(trials["region"]):
             mine = np.flatnonzero(trials["region"] == number)
             route = self._prepared.routes[number]
@@ -72,10 +83,7 @@ class Engine:
                 golden, faulty = self._logits(route, trials[mine])
             except EngineError as error:
                 raise type(error)(f"{error} ({_place(route, trials[mine])})") from error
-            classes = self.golden_class[trials["image"][mine]]
-            records[mine] = self._criterion(golden, faulty, classes)
-        records["fault"], records["image"] = trials["fault"], trials["image"]
-        return records
+            yield mine, golden, faulty
 
     def close(self) -> None:
         """Let go of all compiled tails and heads."""

@@ -3,12 +3,18 @@
     Injection,Layer,TensorIndex,Bit
     0,conv1,"(3, 0, 2, 1)",15
 
-and, with results, four counts of images more: `n_injections,masked,non_critical,critical`.
+and, with results, four counts of images more: `n_injections,masked,non_critical,critical`; so SFIadvancedmodels writes
+its summaries, too. A report of keras_weight_injector has four counts more, and before its faults the fault-free run:
+
+    inj_id,target_layer,layer_weigths,bit_pos,n_injections,top_1_correct,...
+    GOLDEN,,,,10000,9148,9971,,,,
+    0,conv2d,"(2, 1, 0, 3)",15,10000,9148,9971,9999,10000,14,9985,1
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +24,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.layout import Layout
 from onnxfi.faults.space import FaultSpace
 
 FAULT = ("Injection", "Layer", "TensorIndex", "Bit")
 RESULTS = ("n_injections", "masked", "non_critical", "critical")
+REPORT_FAULT = ("inj_id", "target_layer", "layer_weigths", "bit_pos")  # sic
+SCORES = ("top_1_correct", "top_5_correct", "top_1_robust", "top_5_robust")
+REPORT = (*REPORT_FAULT, RESULTS[0], *SCORES, *RESULTS[1:])
+GOLDEN = "GOLDEN"
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _TUPLE = re.compile(r"\(\s*-?\d{1,18}\s*(?:,\s*-?\d{1,18}\s*)*,?\s*\)", re.ASCII)
 _HIGHEST_BIT = 31  # the lists are of float32 networks only
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Images that a report of keras_weight_injector counts besides: where the label, or the fault-free top-1, is the
+    top-1 or among the top 5 of the faulty run."""
+
+    top1_correct: int
+    top5_correct: int
+    top1_robust: int
+    top5_robust: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,7 @@ class Counts:
     masked: int
     non_critical: int
     critical: int
+    scores: Scores | None = None
 
     @property
     def images(self) -> int:
@@ -62,40 +85,57 @@ class Entry:
 
 @dataclass(frozen=True)
 class FaultList:
-    """The rows of one file, in its order. `source`: the file, for errors. Numbers may have gaps, never twins."""
+    """The rows of one file, in its order. `source`: the file, for errors. Numbers may have gaps, never twins.
+
+    `golden`: of a report, the fault-free run: images, and how many have their label as top-1, and among the top 5.
+    """
 
     source: str
     entries: tuple[Entry, ...]
+    golden: tuple[int, int, int] | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names, each once, as they come."""
+        return tuple(dict.fromkeys(entry.layer for entry in self.entries))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer's weight is in a fault space: its region, and the weight's shape in the list's own layout.
+    """Where a layer's weight is in a fault space: its region, and the weight as the list lays it out.
 
-    A region's sites are numbered in the stored tensor's order: `shape` is the stored shape, and whoever makes the
-    place knows that list and file store the weight alike (PyTorch's OIHW and OI are ONNX's Conv and Gemm, transB=1).
+    A region's sites are numbered in the stored tensor's order, and the layout leads to them.
     """
 
     region: int
-    shape: tuple[int, ...]
+    layout: Layout
 
 
 def read_list(path: Path) -> FaultList:
-    """Read a fault list of 4 or 8 columns, whatever its line ends. FaultError, with file and line, for any other."""
+    """Read a fault list of 4 or 8 columns, or a report, whatever its line ends.
+
+    FaultError, with file and line, for any other.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            try:
-                entries = tuple(_rows(reader))
-            except (FaultError, csv.Error) as error:
-                raise FaultError(f"{path}, line {max(reader.line_num, 1)}: {error}.") from error
+            return parse_list(file.read(), str(path))
     except OSError as error:
         raise FaultError(f"{path}: the fault list cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise FaultError(f"{path} is no UTF-8 text; a fault list is a CSV file.") from error
+
+
+def parse_list(text: str, source: str) -> FaultList:
+    """The same of a text; `source` is what errors call it."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        rows = tuple(_rows(reader))
+    except (FaultError, csv.Error) as error:
+        raise FaultError(f"{source}, line {max(reader.line_num, 1)}: {error}.") from error
+    entries = tuple(row for row in rows if isinstance(row, Entry))
     if not entries:
-        raise FaultError(f"{path}: the list holds no fault, only a header.")
-    return FaultList(str(path), entries)
+        raise FaultError(f"{source}: the list holds no fault, only a header.")
+    return FaultList(source, entries, next((row for row in rows if not isinstance(row, Entry)), None))
 
 
 def fault_ids(listed: FaultList, places: Mapping[str, Place], space: FaultSpace) -> NDArray[np.uint64]:
@@ -119,31 +159,37 @@ def fault_ids(listed: FaultList, places: Mapping[str, Place], space: FaultSpace)
 
 
 def _layer_ids(source: str, entries: Sequence[Entry], place: Place, space: FaultSpace) -> NDArray[np.uint64]:
-    shape, bits = place.shape, set(space.regions[place.region].bits)
+    layout, bits = place.layout, set(space.regions[place.region].bits)
     for entry in entries:
-        inside = len(entry.index) == len(shape) and all(i < n for i, n in zip(entry.index, shape, strict=True))
-        if not inside:
-            raise FaultError(f"{source}: {entry} is outside of that layer's weight, which has shape {shape}.")
+        if not layout.holds(np.array([entry.index]))[0]:
+            raise FaultError(f"{source}: {entry} is outside of that layer's weight, which has shape {layout.shape}.")
         if entry.bit not in bits:
             raise FaultError(f"{source}: {entry} has a bit that this fault space leaves out.")
-    index = np.array([entry.index for entry in entries], np.int64)
-    site = np.ravel_multi_index(tuple(index.T), shape)
+    site = layout.sites(np.array([entry.index for entry in entries], np.int64))
     bit = np.array([entry.bit for entry in entries], np.int64)
     return space.ids(np.full(len(entries), place.region), site, bit)
 
 
-def _rows(reader: Iterator[list[str]]) -> Iterator[Entry]:
+def _rows(reader: Iterator[list[str]]) -> Iterator[Entry | tuple[int, int, int]]:
+    """The faults, and of a report its fault-free run."""
     header = tuple(name.strip() for name in next(reader, []))
-    if header not in (FAULT, FAULT + RESULTS):
+    report = header[:4] == REPORT_FAULT and set(header) <= set(REPORT)
+    if not report and header not in (FAULT, FAULT + RESULTS):
         raise FaultError(
             f"the header is {','.join(header)[:200]!r}; a fault list begins with {','.join(FAULT)}, "
-            f"with results followed by {','.join(RESULTS)}"
+            f"with results followed by {','.join(RESULTS)}, and a report of keras_weight_injector with "
+            f"{','.join(REPORT_FAULT)}"
         )
+    # One tool writes a report's header over rows without results, and its GOLDEN row is a field short.
+    lengths = {4, len(REPORT)} if report else {len(header)}
     seen: set[int] = set()
     for fields in reader:
         if not fields:
             continue
-        if len(fields) != len(header):
+        if report and fields[0].strip() == GOLDEN:
+            yield _golden(fields)
+            continue
+        if len(fields) not in lengths:
             raise FaultError(f"{len(fields)} fields stand under the {len(header)} columns of the header")
         entry = _entry(fields)
         if entry.injection in seen:
@@ -152,15 +198,33 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[Entry]:
         yield entry
 
 
+def _golden(fields: list[str]) -> tuple[int, int, int]:
+    if len(fields) < 7:
+        raise FaultError(f"{len(fields)} fields stand in the row {GOLDEN}; it counts images, top-1 and top-5 correct")
+    images, top1, top5 = (_number(name, text) for name, text in zip(REPORT[4:7], fields[4:7], strict=True))
+    return images, top1, top5
+
+
 def _entry(fields: list[str]) -> Entry:
-    numbers = [_number(name, text) for name, text in zip(RESULTS, fields[4:], strict=False)]
     layer = fields[1].strip()
     if not layer:
         raise FaultError("Layer is empty; it is the name of the layer whose weight goes wrong")
     bit = _number("Bit", fields[3])
     if bit > _HIGHEST_BIT:
         raise FaultError(f"Bit is {bit}; the bits of a float32 are 0 to {_HIGHEST_BIT}")
-    return Entry(_number("Injection", fields[0]), layer, _index(fields[2]), bit, Counts(*numbers) if numbers else None)
+    return Entry(_number("Injection", fields[0]), layer, _index(fields[2]), bit, _counts(fields[4:]))
+
+
+def _counts(fields: list[str]) -> Counts | None:
+    """Of the fields behind a fault: none, four, or a report's eight."""
+    if not fields:
+        return None
+    if len(fields) == len(RESULTS):
+        images, masked, non_critical, critical = map(_number, RESULTS, fields)
+        return Counts(images, masked, non_critical, critical)
+    numbers = list(map(_number, REPORT[4:], fields))
+    masked, non_critical, critical = numbers[5:]
+    return Counts(numbers[0], masked, non_critical, critical, Scores(*numbers[1:5]))
 
 
 def _number(name: str, text: str) -> int:

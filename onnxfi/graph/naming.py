@@ -60,15 +60,15 @@ def layer_ids(model: ModelProto, layers: Sequence[Nameable]) -> tuple[list[str],
     """One unique id a layer, in their order, and a note where the model's own metadata could not be used."""
     given, note = _metadata(model)
     bases = Counter(layer.weight.split(UNSHARED)[0] for layer in layers if layer.weight is not None)
-    stems = Counter(_stem(w) for w in bases)
+    stems = Counter(stem(w) for w in bases)
     ordinal: Counter[str] = Counter()
     wished: list[str] = []
     for layer in layers:
         ordinal[layer.op] += 1
         base = layer.weight.split(UNSHARED)[0] if layer.weight is not None else ""
         name = given.get(base, "")
-        if not name and base and layer.own and bases[base] == 1 and stems[_stem(base)] == 1:
-            name = _stem(base)
+        if not name and base and layer.own and bases[base] == 1 and stems[stem(base)] == 1:
+            name = stem(base)
         name = name or _scope(layer.node) or (_from_node(layer.node.name) if layer.named else "")
         wished.append(_printable(name or f"{layer.op.lower()}_{ordinal[layer.op]}"))
     return _distinct(wished), note
@@ -87,7 +87,7 @@ def _metadata(model: ModelProto) -> tuple[Mapping[str, str], str | None]:
     return given, None
 
 
-def _stem(initializer: str) -> str:
+def stem(initializer: str) -> str:
     """The initializer's name less what says that it is a weight; empty where the name was made up by an exporter."""
     if len(initializer) > _LONG:
         return initializer

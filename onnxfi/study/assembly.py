@@ -96,13 +96,13 @@ def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
             "model": Path(model).name,
             "data": dataset.source,
             "preprocessing": asdict(dataset.preprocessing),
-            "warnings": _warnings(network, dataset, targets),
+            "warnings": warnings_of(network, dataset) + list(targets.skipped),
             "names": targets.names(),
         },
     )
 
 
-def _warnings(network: Network, dataset: Dataset, targets: Targets) -> list[str]:
+def warnings_of(network: Network, dataset: Dataset) -> list[str]:
     """What a reader of the numbers must know."""
     found = list(network.notes)
     if dataset.synthetic:
@@ -116,4 +116,4 @@ def _warnings(network: Network, dataset: Dataset, targets: Targets) -> list[str]
         found.append(
             f"The model's batch of {network.fixed_batch} could not be freed: every run takes {network.fixed_batch}."
         )
-    return found + list(targets.skipped)
+    return found

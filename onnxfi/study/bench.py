@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from onnxfi.errors import EngineError
-from onnxfi.study.question import Question
 from onnxfi.study.result import Cost, Result
 from onnxfi.study.units import Unit
 
@@ -32,7 +31,7 @@ class Engine(Protocol):
     def equivalent_inferences(self) -> float: ...
 
     def run(self, trials: NDArray[Any]) -> NDArray[Any]:
-        """metrics.outcome.RECORD[trials] of faults.space.TRIAL[trials], in the same order."""
+        """One record each of faults.space.TRIAL[trials], in the same order, with its `fault`."""
         ...
 
     def close(self) -> None: ...
@@ -46,12 +45,24 @@ class Source(Protocol):
         ...
 
 
+class Asks(Protocol):
+    """What a study asks of an engine; picklable."""
+
+    def trials(self, unit: Unit) -> NDArray[Any]:
+        """faults.space.TRIAL[trials] of a unit."""
+        ...
+
+    def describe(self, trial: Any) -> str:
+        """One TRIAL in words, for messages."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """Everything that a process needs for the units of one study; picklable. Equal keys mean equal answers."""
 
     key: str
-    question: Question
+    question: Asks
     source: Source
 
 

@@ -25,7 +25,7 @@ from onnxfi.study.rates import OUTCOMES
 from onnxfi.study.result import Cost
 from onnxfi.study.settings import Machine, Precision
 from onnxfi.study.source import Elsewhere, Here, prepared, sweep, workshop
-from onnxfi.study.workers import Runner, dask, processes, serial
+from onnxfi.study.workers import Runner, runner_for
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,12 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
 
 def _runner(assembly: Assembly, engine: Engine, work: Path, workers: int) -> AbstractContextManager[Runner]:
     """Where the units run: a Dask cluster, processes of this machine, or this process."""
-    machine = assembly.asked.machine
-    key, question = assembly.identity.id, assembly.question
+    question, machine = assembly.question, assembly.asked.machine
+    source: Here | Elsewhere = Here(work)
     if machine.scheduler is not None:
         images = assembly.dataset.images
         source = Elsewhere(assembly.network, images, question.space.regions, assembly.engine, engine.golden_class)
-        return dask(machine.scheduler, Context(key, question, source))
-    context = Context(key, question, Here(work))
-    return serial(context) if workers == 1 else processes(context, workers)
+    return runner_for(machine, Context(assembly.identity.id, question, source), workers)
 
 
 def _accuracy(assembly: Assembly, engine: Engine) -> dict[str, float] | None:

@@ -10,7 +10,8 @@ Tables of journal.sqlite (PRAGMA user_version is identity.SCHEMA; later schemas 
     meta(key, value)                  study: the id in study.json; record: the layout of a record, NumPy's descr as JSON
     rounds(round, allocation)         what a round was planned to draw: little-endian i8 for each stratum, so many
                                       further indices; written before its first unit
-    units(round, unit, records, crc)  one row a unit: metrics.outcome.RECORD[trials]; CRC-32 of its pieces and records
+    units(round, unit, records, crc)  one row a unit: metrics.outcome.RECORD[trials], of a replayed list
+                                      metrics.facts.TALLY[faults]; CRC-32 of its pieces and records
     pieces(round, unit, piece, stratum, start, stop, masked, non_critical, critical, non_finite)
                                       where the records of a unit come from, in their order, and their counts
     effort(round, unit, image_inferences, equivalent_inferences, seconds)
@@ -34,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.errors import StudyError
+from onnxfi.metrics.facts import TALLY
 from onnxfi.metrics.outcome import RECORD
 from onnxfi.study import place
 from onnxfi.study.database import Database
@@ -41,7 +43,8 @@ from onnxfi.study.identity import Identity
 from onnxfi.study.result import Cost, Result
 from onnxfi.study.units import Piece, Unit
 
-_LAYOUT = json.dumps(RECORD.descr)
+LISTED = "list"
+"""The kind of plan, in a study's identity, whose journal keeps counts for each fault, not records for each trial."""
 
 
 class Journal:
@@ -52,6 +55,7 @@ class Journal:
     ) -> None:
         self.folder, self.identity, self.about = folder, identity, about
         self.path = folder / place.JOURNAL
+        self._record = TALLY if identity.plan.get("kind") == LISTED else RECORD
         self._held = held
         self._database = Database(self.path, create=held is not None)
 
@@ -75,7 +79,7 @@ class Journal:
             held.close()
             raise
         try:
-            journal._database.lay_out({"study": identity.id, "record": _LAYOUT})
+            journal._database.lay_out({"study": identity.id, "record": json.dumps(journal._record.descr)})
             journal._check()
             journal._database.take_in()
         except BaseException:
@@ -173,10 +177,10 @@ class Journal:
             round_,
             index,
         )
-        if crc != _crc(pieces, blob) or len(blob) % RECORD.itemsize:
+        if crc != _crc(pieces, blob) or len(blob) % self._record.itemsize:
             raise StudyError(place.torn(self.path, f"unit {index} of round {round_} is not as it was written"))
         unit = Unit(round_, index, tuple(Piece(*row[1:4]) for row in pieces))
-        return Result(unit, np.frombuffer(blob, RECORD), self._cost("round = ? AND unit = ?", round_, index))
+        return Result(unit, np.frombuffer(blob, self._record), self._cost("round = ? AND unit = ?", round_, index))
 
     def cost(self) -> Cost:
         """What the study cost up to now, all its runs together."""
@@ -207,7 +211,7 @@ class Journal:
             raise StudyError(
                 f"{self.path} belongs to another study than the {place.STUDY} beside it; put the right one back."
             )
-        if meta.get("record") != _LAYOUT:
+        if meta.get("record") != json.dumps(self._record.descr):
             raise StudyError(place.torn(self.path, "its records have another layout"))
         self.rounds()
         for _ in self.results():
@@ -219,7 +223,7 @@ class Journal:
             (place_, piece.stratum, piece.start, piece.stop, *(int(count) for count in counts))
             for place_, (piece, counts) in enumerate(zip(unit.pieces, result.counts(), strict=True))
         ]
-        blob = result.records.astype(RECORD, copy=False).tobytes()
+        blob = result.records.astype(self._record, copy=False).tobytes()
         db.execute("INSERT INTO units VALUES (?, ?, ?, ?)", (unit.round, unit.index, blob, _crc(pieces, blob)))
         db.executemany(
             "INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxfi.metrics.facts import TALLY
 from onnxfi.metrics.outcome import CRITICAL, MASKED, NON_CRITICAL
 from onnxfi.study.units import Unit
 
@@ -31,7 +32,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Result:
-    """records: metrics.outcome.RECORD[trials], in the order of the unit's pieces, as many for each index of a piece."""
+    """records: metrics.outcome.RECORD[trials], in the order of the unit's pieces, as many for each index of a piece.
+
+    Of a replayed list they are metrics.facts.TALLY, one for each index.
+    """
 
     unit: Unit
     records: NDArray[Any]
@@ -44,11 +48,19 @@ class Result:
         if rest or not each:
             raise ValueError(f"{len(self.records)} records cannot belong to a unit of {sum(indices)} indices")
         ends = np.cumsum(indices) * each
-        rows = []
+        rows: list[list[int]] = []
         for start, stop in zip(ends - np.array(indices) * each, ends, strict=True):
+            if self.records.dtype == TALLY:
+                rows.append(_added(self.records[start:stop]))
+                continue
             outcome = self.records["outcome"][start:stop]
-            shares = [np.count_nonzero(outcome == kind) for kind in (MASKED, NON_CRITICAL, CRITICAL)]
+            shares = [int(np.count_nonzero(outcome == kind)) for kind in (MASKED, NON_CRITICAL, CRITICAL)]
             if sum(shares) != stop - start:
                 raise ValueError("a record holds an unknown outcome")
-            rows.append([*shares, np.count_nonzero(self.records["finite"][start:stop] == 0)])
+            rows.append([*shares, int(np.count_nonzero(self.records["finite"][start:stop] == 0))])
         return np.array(rows, np.int64)
+
+
+def _added(tally: NDArray[Any]) -> list[int]:
+    images, masked, kept, finite = (int(tally[name].sum()) for name in ("images", "identical", "kept", "finite"))
+    return [masked, kept - masked, images - kept, images - finite]

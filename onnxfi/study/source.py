@@ -18,6 +18,7 @@ from onnxfi.engine.prepare import Settings, prepare
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.network import Network
+from onnxfi.metrics.facts import JUDGED, judge
 from onnxfi.study import place
 
 _WORK = ".work-"
@@ -40,6 +41,16 @@ class Opened:
     def run(self, trials: NDArray[Any]) -> NDArray[Any]:
         """RECORD (T,) of TRIAL (T,), in the same order."""
         return self._engine.run(trials)
+
+    def judge(self, trials: NDArray[Any], labels: NDArray[np.int64] | None) -> NDArray[Any]:
+        """metrics.facts.JUDGED (T,) of TRIAL (T,), in the same order; labels (images,) by image."""
+        found = np.zeros(len(trials), JUDGED)
+        for mine, golden, faulty in self._engine.answers(trials):
+            image = trials["image"][mine]
+            known = None if labels is None else labels[image]
+            found[mine] = judge(golden, faulty, self._engine.golden_class[image], known)
+        found["fault"] = trials["fault"]
+        return found
 
     def close(self) -> None:
         if self._own is not None:

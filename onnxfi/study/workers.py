@@ -25,6 +25,7 @@ from onnxfi.errors import EngineError
 from onnxfi.study.bench import Bench, Context, Need, install, work
 from onnxfi.study.pool import DIED, deaf, kill, obey
 from onnxfi.study.result import Result
+from onnxfi.study.settings import Machine
 from onnxfi.study.units import Unit
 
 P = ParamSpec("P")
@@ -94,6 +95,13 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close(kind is not None)
+
+
+def runner_for(machine: Machine, context: Context, workers: int) -> Runner:
+    """Where `machine` has units run: on a Dask cluster, in processes of this machine, or in this process."""
+    if machine.scheduler is not None:
+        return dask(machine.scheduler, context)
+    return serial(context) if workers == 1 else processes(context, workers)
 
 
 def serial(context: Context) -> Runner:
