@@ -19,6 +19,7 @@ from onnxfi.cli.analyze import analyze
 from onnxfi.cli.explain import explain
 from onnxfi.cli.groups import groups
 from onnxfi.cli.inject import inject
+from onnxfi.cli.lists import faults
 from onnxfi.cli.merge import merge
 from onnxfi.cli.report import report
 from onnxfi.cli.show import show
@@ -50,7 +51,7 @@ def cli() -> None:
     """
 
 
-for verb in (analyze, report, vigor, explain, show, inject, merge, groups):
+for verb in (analyze, report, vigor, explain, show, inject, merge, faults, groups):
     cli.add_command(verb)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
 from rich.text import Text
@@ -33,7 +33,7 @@ class Progress:
         self._trials = 0
         self._drawing = False
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -56,9 +56,18 @@ class Progress:
         from onnxfi.study.tensorfi import Drawing
 
         self._drawing = isinstance(step, Drawing)
-        if not isinstance(step, Drawing):
-            self._folder, self._trials = step.folder, step.progress.trials
-        line = Text(drawn(step) if isinstance(step, Drawing) else words(step), no_wrap=True, overflow="ellipsis")
+        if isinstance(step, Drawing):
+            self._line(drawn(step))
+        else:
+            self.show(step.folder, step.progress.trials, words(step))
+
+    def show(self, folder: Path, trials: int, told: str) -> None:
+        """A line about the study in `folder`, which has done so many trials."""
+        self._folder, self._trials = folder, trials
+        self._line(told)
+
+    def _line(self, told: str) -> None:
+        line = Text(told, no_wrap=True, overflow="ellipsis")
         if self._console.is_terminal:
             self._live.update(line, refresh=True)
         elif self._trials and time.monotonic() >= self._due:

@@ -6,15 +6,11 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.forms import Format, LineEnds
 from onnxfi.faults.listing import FAULT, GOLDEN, REPORT, RESULTS, Counts, Entry, FaultList
-
-Format = Literal["list", "results", "keras-report"]
-"""'list': the faults, four columns; 'results': eight, as dnn-benchmarks and SFIadvancedmodels; 'keras-report'."""
-
-LineEnds = Literal["lf", "crlf"]
 
 
 def list_text(listed: FaultList, form: Format = "results", line_ends: LineEnds = "lf") -> str:
@@ -34,6 +30,13 @@ def list_text(listed: FaultList, form: Format = "results", line_ends: LineEnds =
     for entry in listed.entries:
         writer.writerow([*_fault(entry), *_results(listed.source, entry, form)])
     return text.getvalue()
+
+
+def own_format(listed: FaultList) -> Format:
+    """The form that loses nothing of the list."""
+    if not all(entry.counts for entry in listed.entries):
+        return "list"
+    return "keras-report" if listed.golden and all(e.counts and e.counts.scores for e in listed.entries) else "results"
 
 
 def write_list(listed: FaultList, path: Path, form: Format = "results", line_ends: LineEnds = "lf") -> None:

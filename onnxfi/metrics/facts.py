@@ -11,15 +11,14 @@ ones are then one fewer: that tool's own arithmetic. A NaN is never equal to any
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.faults.bits import Word
+from onnxfi.faults.forms import NanRule
 from onnxfi.faults.listing import Counts, Scores
-
-NanRule = Literal["onnxfi", "sfi", "keras-weight-injector"]
 
 FACTS = (
     "identical",

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.forms import Form
 from onnxfi.faults.listing import Entry, FaultList
 from onnxfi.graph.network import Network
-from onnxfi.study.list_settings import Form, Meet
+from onnxfi.study.list_settings import Meet
 from onnxfi.study.listed import list_name, settle_form, twins
 from onnxfi.study.names import read_match
 from onnxfi.study.replay import locate

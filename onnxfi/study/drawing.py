@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word
+from onnxfi.faults.forms import Form
 from onnxfi.faults.listing import Entry, FaultList
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.graph.network import Network
 from onnxfi.metrics.estimate import normal_deviate, sample_size
 from onnxfi.metrics.prior import date23_table, from_weights
 from onnxfi.study import classic
-from onnxfi.study.list_settings import Draw, Form, ListPlan
+from onnxfi.study.list_settings import Draw, ListPlan
 from onnxfi.study.listed import Weight, list_name, weights
 from onnxfi.study.sampling import Permutation
 

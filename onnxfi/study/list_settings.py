@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from onnxfi.errors import StudyError
+from onnxfi.faults.forms import Form
 
 ListPlan = Literal["network", "layer", "data-unaware", "data-aware"]
 Generator = Literal["onnxfi", "published"]
-Form = Literal["auto", "pytorch", "keras"]
 KnownP = Literal["weights", "date23-table"]
 
 

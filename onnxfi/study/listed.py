@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.forms import Form
 from onnxfi.faults.layout import Layout
 from onnxfi.faults.listing import Entry, FaultList
 from onnxfi.graph.naming import METADATA_KEY, UNSHARED, stem
 from onnxfi.graph.network import Layer, Network, Parameter
 from onnxfi.graph.weight_layout import depthwise_channels, pytorch_layout
-from onnxfi.study.list_settings import Form
 
 How = Literal["metadata", "initializer", "graph", "weights"]
 """By the layer names that a converter recorded; by the initializer's name; by the node's; by the stored values."""

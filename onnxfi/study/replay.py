@@ -15,9 +15,10 @@ from onnxfi.engine.prepare import Settings, look
 from onnxfi.engine.session import VERSION, resolve_provider
 from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word
+from onnxfi.faults.forms import Form
 from onnxfi.faults.listing import FaultList, Place, fault_ids, read_list
 from onnxfi.faults.space import FaultSpace, Region
-from onnxfi.faults.writing import list_text
+from onnxfi.faults.writing import list_text, own_format
 from onnxfi.graph.network import Network
 from onnxfi.study.assembly import CRITERION, warnings_of
 from onnxfi.study.blocks import Blocks, block_images
@@ -25,7 +26,7 @@ from onnxfi.study.dataset import Dataset
 from onnxfi.study.identity import Identity
 from onnxfi.study.inputs import read_images
 from onnxfi.study.journal import LISTED
-from onnxfi.study.list_settings import Form, Meet
+from onnxfi.study.list_settings import Meet
 from onnxfi.study.listed import How, Matched, Weight, find, settle_form, twins, weights
 from onnxfi.study.names import towards
 from onnxfi.study.settings import Data, Machine
@@ -85,7 +86,7 @@ def assemble(path: Path | str, model: Path | str, data: Data, meet: Meet, machin
         "warnings": [*_warnings(network, list(found.values())), *warnings_of(network, dataset)],
         "form": form,
         "matched": [asdict(Matched(name, w.layer.id, w.parameter.tensor, how)) for name, (w, how) in found.items()],
-        "list": list_text(listed, "results" if all(entry.counts for entry in listed.entries) else "list"),
+        "list": list_text(listed, own_format(listed)),
         "source": Path(path).name,
     }
     settings = Settings(machine.exact, provider, machine.memory // processes)

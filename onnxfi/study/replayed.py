@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.errors import StudyError
+from onnxfi.faults.forms import NanRule
 from onnxfi.faults.listing import Entry, FaultList, parse_list
-from onnxfi.metrics.facts import TALLY, NanRule, counts, sums
+from onnxfi.metrics.facts import TALLY, counts, sums
 from onnxfi.study.blocks import GOLDEN
 from onnxfi.study.journal import LISTED, Journal
 from onnxfi.study.merge import merge
