@@ -1,4 +1,4 @@
-"""`onnxfi faults run`, and the line that shows it at work."""
+"""`onnxfi faults run`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import click
 
 from onnxfi.cli.images import image_options, taken
 from onnxfi.cli.options import Command, added, option, shard, size
-from onnxfi.cli.progress import Progress
 from onnxfi.study.list_settings import Meet
 from onnxfi.study.settings import Machine
 
 if TYPE_CHECKING:
     from onnxfi.study.replayed import Replayed
-    from onnxfi.study.replaying import Step
 
 MEET, MACHINE, OUTPUT = "List and model", "Machine", "Output"
 
@@ -99,6 +97,7 @@ def run(listed: Path, model: Path, **options: Any) -> None:
       onnxfi faults run list.csv net.onnx --data images/ --shard 1/4 --out part-1
     """
     from onnxfi.api import faults as lists
+    from onnxfi.cli.replay_line import Replaying
 
     machine = Machine(
         exact=not options["fast"],
@@ -122,30 +121,6 @@ def run(listed: Path, model: Path, **options: Any) -> None:
             progress=progress.step,
         )
     shown(found, options["as_json"])
-
-
-class Replaying(Progress):
-    """The line of a replay."""
-
-    def step(self, step: Step) -> None:
-        """'1,024,000 of 3,000,000 trials, 1,600/s, 20 min left. Block 7 of 20'."""
-        self.show(step.folder, step.done, words(step))
-
-
-def words(step: Step) -> str:
-    """The line for one step."""
-    told = f"{step.done:,} of {step.planned:,} trials, {step.rate:,.0f}/s"
-    if step.left is not None:
-        told += f", {duration(step.left)} left"
-    done, blocks = step.blocks
-    return told if blocks == 1 else f"{told}. Images: block {min(done + 1, blocks)} of {blocks}"
-
-
-def duration(seconds: float) -> str:
-    """'40 s', '12 min', '3.5 h'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
 def shown(found: Replayed, as_json: bool) -> None:
