@@ -9,17 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.pointer import refuse_pointer
 from onnxfi.errors import ModelError
-
-LFS = b"version https://git-lfs"
 
 
 def read(path: Path) -> dict[str, Any]:
     """What `torch.save` wrote, read on the CPU without running any code from the file. Raises ModelError."""
     try:
-        with path.open("rb") as file:
-            if file.read(len(LFS)) == LFS:
-                raise ModelError(f"{path} is a git-lfs pointer, not the weights; run `git lfs pull` where it came from")
+        refuse_pointer(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as problem:
         raise ModelError(f"{path} cannot be read: {problem.strerror}") from None
