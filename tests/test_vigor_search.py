@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,21 @@ from onnxfi.faults.bits import Word
 from onnxfi.graph.channels import Channels
 from onnxfi.vigor.candidates import flips, operand_flips
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import audit, decide
+from onnxfi.vigor.pairs import Try, audit, decide
 from onnxfi.vigor.sample import draw
+from onnxfi.vigor.search import Answers
 from onnxfi.vigor.settings import Sampling
 
 BITS = tuple(range(31, -1, -1))
+
+
+def blind(critical: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Try:
+    """Answers that tell nothing of margins."""
+
+    def attempt(row: np.ndarray, values: np.ndarray) -> Answers:
+        return Answers(critical(row, values), np.full(len(row), np.nan))
+
+    return attempt
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int8", "uint8", "int16", "uint32"])
@@ -69,7 +81,7 @@ def test_every_fault_is_decided_as_if_it_were_run() -> None:
         with np.errstate(invalid="ignore"):
             return (changed < low[row]) | (changed > high[row]) | ~np.isfinite(changed)
 
-    found, critical = decide(order, order.keys(values), keys, attempt)
+    found, critical = decide(order, order.keys(values), keys, blind(attempt))
     real = order.values(keys)
     with np.errstate(invalid="ignore"):
         truth = (real < low[:, None]) | (real > high[:, None]) | ~np.isfinite(real)
@@ -82,7 +94,7 @@ def test_a_safe_farthest_value_proves_nothing_alone() -> None:
     """Flips of 0.75 upwards: bit 30 makes 0.75 * 2^128, the next 1.5 and less. Critical from 1 to 10 only."""
     order, values = Order("float32"), np.array([0.75], np.float32)
     keys = flips(order, values, BITS)
-    found, critical = decide(order, order.keys(values), keys, lambda row, x: (x > 1) & (x < 10))
+    found, critical = decide(order, order.keys(values), keys, blind(lambda row, x: (x > 1) & (x < 10)))
     real = order.values(keys)
     assert np.array_equal(critical, (real > 1) & (real < 10))
     assert critical.any()
@@ -93,17 +105,17 @@ def test_infinities_and_nan_are_run_apart() -> None:
     """Bit 30 of 1.5 makes a NaN, of 1.0 an infinity (IEEE 754); neither may drag finite neighbours along."""
     order, values = Order("float32"), np.array([1.5, 1.0, -1.0], np.float32)
     keys = flips(order, values, BITS)
-    _, critical = decide(order, order.keys(values), keys, lambda row, x: ~np.isfinite(x))
+    _, critical = decide(order, order.keys(values), keys, blind(lambda row, x: ~np.isfinite(x)))
     assert np.array_equal(critical, ~np.isfinite(order.values(keys)))
     assert critical.sum() == 3
-    _, critical = decide(order, order.keys(values), keys, lambda row, x: np.zeros(len(x), bool))
+    _, critical = decide(order, order.keys(values), keys, blind(lambda row, x: np.zeros(len(x), bool)))
     assert not critical.any()
 
 
 def test_equal_values_are_tried_once() -> None:
     order, golden = Order("float32"), np.zeros(1, np.float32)
     keys = np.full((1, 1000, 1), order.keys(np.ones(1, np.float32))[0])
-    found, critical = decide(order, order.keys(golden), keys, lambda row, x: x > 0)
+    found, critical = decide(order, order.keys(golden), keys, blind(lambda row, x: x > 0))
     assert critical.all()
     assert found.tried.tolist() == [1]
 
@@ -112,7 +124,8 @@ def test_integers_have_no_infinities() -> None:
     order, values = Order("int8"), np.array([-128, 127, 0, 5], np.int8)
     keys = flips(order, values, tuple(range(7, -1, -1)))
     real, golden = order.values(keys).astype(int), values.astype(int)
-    _, critical = decide(order, order.keys(values), keys, lambda row, x: np.abs(x.astype(int) - golden[row]) > 60)
+    far = blind(lambda row, x: np.abs(x.astype(int) - golden[row]) > 60)
+    _, critical = decide(order, order.keys(values), keys, far)
     assert np.array_equal(critical, np.abs(real - golden[:, None]) > 60)
 
 
@@ -125,8 +138,8 @@ def test_the_audit_counts_what_the_search_got_wrong() -> None:
         return (changed > 1.6) & (changed < 1.8)
 
     golden = order.keys(values)
-    _, critical = decide(order, golden, keys, attempt)
-    found, truth = audit(order, golden, keys, critical, attempt)
+    _, critical = decide(order, golden, keys, blind(attempt))
+    found, truth = audit(order, golden, keys, critical, blind(attempt))
     with np.errstate(invalid="ignore"):
         real = order.values(keys)
         assert np.array_equal(truth, (real > 1.6) & (real < 1.8))
@@ -167,3 +180,64 @@ def test_without_sampling_everything_is_taken() -> None:
 def test_a_sampling_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(StudyError, match=r"give|needs"):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def straight(values: np.ndarray, slope: np.ndarray) -> Try:
+    """Answers of a network whose margin shrinks in a straight line, `slope` a unit of deviation to either side."""
+
+    def attempt(row: np.ndarray, changed: np.ndarray) -> Answers:
+        with np.errstate(all="ignore"):
+            room = 1 - slope[row] * np.abs(changed.astype(np.float64) - values[row])
+        return Answers(~(room > 0), room)
+
+    return attempt
+
+
+def test_margins_lead_the_search_to_the_place() -> None:
+    """Of 1,000 values a side, halving needs ten steps each; the line leads there in four. Far sides need one."""
+    order, rng = Order("float32"), np.random.default_rng(2)
+    values = rng.standard_normal(200).astype(np.float32)
+    made = (values[:, None] + np.sort(rng.standard_normal((200, 2000)))).astype(np.float32)
+    keys, slope = order.keys(made)[..., None], np.where(np.arange(200) < 100, 1.0, 0.01)
+    attempt = straight(values, slope)
+    found, critical = decide(order, order.keys(values), keys, attempt)
+    with np.errstate(all="ignore"):
+        truth = slope[:, None] * np.abs(made.astype(np.float64) - values[:, None].astype(np.float64)) >= 1
+    assert np.array_equal(critical[..., 0], truth)
+    assert found.tried[:100].mean() <= 8
+    assert (found.tried[100:] == 2).all()
+
+
+def test_a_deviation_that_rounding_makes_is_not_run() -> None:
+    """Bit 30 of 0 makes 2.0, bit 29 2^-63, the others less (IEEE 754): beside a word of 1 only 2.0 is worth a run."""
+    order, values = Order("float32"), np.zeros(1, np.float32)
+    keys = flips(order, values, BITS)
+    ran = []
+
+    def attempt(row: np.ndarray, changed: np.ndarray) -> Answers:
+        ran.extend(changed.tolist())
+        return Answers(changed > 1, np.full(len(row), np.nan))
+
+    found, critical = decide(order, order.keys(values), keys, attempt, largest=1.0)
+    assert ran == [2.0]
+    assert found.tried.tolist() == [1]
+    assert critical.sum() == 1
+
+
+def test_values_are_tried_one_by_one_where_answers_come_and_go() -> None:
+    """Critical in two bands of a side, which bounds cannot say; it ends where a small deviation leaves the margin."""
+    order, values = Order("float32"), np.array([0.75, 0.0], np.float32)
+    keys = flips(order, values, BITS)
+
+    def attempt(row: np.ndarray, changed: np.ndarray) -> Answers:
+        wide = np.abs(changed.astype(np.float64) - values[row])
+        critical = ((wide > 0.3) & (wide < 0.6)) | (wide > 1e30)
+        return Answers(critical, np.where(wide < 0.2, 1.0, 0.1))
+
+    found, critical = decide(order, order.keys(values), keys, attempt, largest=1.0, one_by_one=True)
+    wide = np.abs(order.values(keys).astype(np.float64) - values[:, None])
+    assert np.array_equal(critical, ((wide > 0.3) & (wide < 0.6)) | (wide > 1e30))
+    assert critical[0].any()
+    assert found.tried[0] < 16
+    upper = order.values(found.upper[:1].astype(order.dtype))[0]
+    assert upper == min(v for v, c in zip(order.values(keys[0]), critical[0], strict=True) if c and v > 0.75)

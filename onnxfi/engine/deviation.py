@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,10 @@ Array = np.ndarray[Any, Any]
 class Deviations(Engine):
     """An engine whose trials put any value into a word, or move a whole output channel by one number."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._largest: dict[int, float] = {}
+
     @property
     def regions(self) -> tuple[Region, ...]:
         """The regions that were prepared; they are meant by their place here."""
@@ -39,6 +45,21 @@ class Deviations(Engine):
             return np.asarray(constant(self._prepared.network.model, found.tensor).reshape(-1)[site])
         golden = self._golden[found.tensor]
         return np.asarray(golden.reshape(len(golden), -1)[image, site])
+
+    @cached_property
+    def margins(self) -> Array:
+        """Of each image, (I,): the fault-free logit of the golden class less the best other."""
+        logits = np.sort(self.golden_logits.astype(np.float64), axis=1)
+        return np.asarray(logits[:, -1] - logits[:, -2]) if logits.shape[1] > 1 else np.full(len(logits), np.inf)
+
+    def largest(self, region: int) -> float:
+        """The size of the largest fault-free word of `region`, over all images."""
+        if region not in self._largest:
+            found = self.regions[region]
+            weights = found.target == "weights"
+            words = constant(self._prepared.network.model, found.tensor) if weights else self._golden[found.tensor]
+            self._largest[region] = float(np.abs(words.astype(np.float64)).max())
+        return self._largest[region]
 
     def put(self, region: int, image: Array, site: Array, values: Array) -> Array:
         """Outcomes, RECORD (T,), of `values` (T,), of the region's dtype, in the place of the stored words."""

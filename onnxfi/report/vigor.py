@@ -18,7 +18,7 @@ are values run, population counts faults, the interval is at `confidence` and is
                          so many pairs of site and image; safe is the share of pairs without any critical deviation;
                          of the pairs audited, which are tried whole, sides with a critical value, those of them with a
                          safe value beyond one, and VF found by search less VF measured (as published: no audit);
-                         where a layer reads the image all pairs are tried whole, and what is measured counts
+                         where a layer reads the image, values are tried one by one instead (onnxfi.vigor.descent)
     simulations          [{target, analysis, complete, exhaustive, layer, data_unaware, data_aware}]
     validation           [{target, channels, trials, mae, mae_low, mae_high, relative, rank, rank_low, rank_high,
                          constant}], --validate: fields of onnxfi.vigor.validate.Agreement

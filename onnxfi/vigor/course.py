@@ -106,7 +106,7 @@ def read_pixels(assembly: Assembly, region: Region) -> bool:
     """Whether `region` is what a layer that reads the image itself multiplies: its weights, or the image.
 
     There a deviation moves many channels in many directions at once, and answers change to and fro as it grows, more
-    than anywhere else; such layers are small, so every value is tried.
+    than anywhere else; such layers are small, so their values are tried one by one.
     """
     layer, pixels = assembly.network.layers[region.layer], assembly.network.input.name
     return pixels == (layer.word if region.target == "weights" else region.tensor)

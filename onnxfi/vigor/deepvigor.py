@@ -27,8 +27,9 @@ from onnxfi.vigor.candidates import flipped
 from onnxfi.vigor.course import real_course
 from onnxfi.vigor.crew import Crew
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import Array, Flags
+from onnxfi.vigor.pairs import Array
 from onnxfi.vigor.ranges import ClassRanges, Limits, Neurons, by_class, last_layer
+from onnxfi.vigor.search import Flags
 from onnxfi.vigor.settings import Listener, Question
 from onnxfi.vigor.validate import Trials
 

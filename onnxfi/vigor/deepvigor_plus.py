@@ -6,7 +6,8 @@ Networks", arXiv 2410.15742) rounds deviations to powers of two (Eq. 11), moves 
 
 - candidates are the values that real flips make at that site: 32 of a word, 32 K of an output neuron of K operands;
 - a weight's fault is run with its true pattern, epsilon times the input, at every position of its channel;
-- the farthest candidate is run, not taken for critical; infinities and NaN are run apart;
+- the farthest candidate is run, not taken for critical; infinities and NaN are run apart; in layers that read the
+  image, where answers change to and fro, candidates are tried one by one;
 - thresholds, and the distribution of errors that they cut, belong to one site and one image.
 
 VF of a pair is the share of its faults beyond its thresholds (Eq. 14); of a site, channel or layer the mean.
@@ -27,8 +28,9 @@ from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.candidates import flips, operand_flips
 from onnxfi.vigor.non_finite import Tried
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import Array, Audit, Flags, audit, decide
+from onnxfi.vigor.pairs import Array, Audit, audit, decide
 from onnxfi.vigor.sample import Drawn
+from onnxfi.vigor.search import Answers, Flags
 
 _VALUES_A_JOB, _PAIRS_A_JOB = 1 << 21, 4096
 _AUDIT_SHARE = 0.01
@@ -55,6 +57,7 @@ class Pairs:
     region    number of the region whose words are changed; of kind output for mac, too
     mac       whether the faults are those of the neuron's operands, not of its word
     audited   (P,): which pairs are also tried whole; what that finds takes the place of what the search found
+    pixels    whether the region is what a layer that reads the image multiplies: its values are tried one by one
     """
 
     region: int
@@ -63,6 +66,7 @@ class Pairs:
     image: NDArray[np.int64]
     site: NDArray[np.int64]
     audited: Flags
+    pixels: bool = False
 
     def run(self, engine: Deviations) -> Part:
         """Decide every fault of every pair."""
@@ -70,12 +74,12 @@ class Pairs:
         values = engine.stored(self.region, self.image, self.site)
         golden, keys, log = order.keys(values), self.keys(engine, order, values), Tried(order)
 
-        def attempt(row: NDArray[np.int64], changed: Array) -> Flags:
+        def attempt(row: NDArray[np.int64], changed: Array) -> Answers:
             records = engine.put(self.region, self.image[row], self.site[row], changed)
             log.add(row, order.keys(changed), records["finite"] == 0)
-            return np.asarray(records["outcome"] == CRITICAL)
+            return answers(engine, records)
 
-        found, critical = decide(order, golden, keys, attempt)
+        found, critical = decide(order, golden, keys, attempt, engine.largest(self.region), self.pixels)
         measured = Audit()
         if self.audited.any():
             mine = np.flatnonzero(self.audited)
@@ -101,22 +105,28 @@ class Pairs:
         return operand_flips(order, x.reshape(shape), w.reshape(shape), values, self.bits)
 
 
-def jobs(number: int, region: Region, drawn: Drawn, seed: int, whole: bool) -> Iterator[Pairs]:
+def answers(engine: Deviations, records: NDArray[np.void]) -> Answers:
+    """What RECORDs (T,) say of criticality, and of the margin that is left."""
+    with np.errstate(all="ignore"):
+        room = records["margin"].astype(np.float64) / engine.margins[records["image"]]
+    return Answers(np.asarray(records["outcome"] == CRITICAL), room)
+
+
+def jobs(number: int, region: Region, drawn: Drawn, seed: int, pixels: bool) -> Iterator[Pairs]:
     """The pairs of `drawn` in jobs, site by site. `region`: as asked for; `number`: the one to run.
 
     About one pair of a hundred is audited; of mac, whose pairs have thousands of values, so few that auditing costs
-    about as much as searching; every one where the region is to be tried `whole`.
+    about as much as searching. `pixels`: field of Pairs.
     """
     image, site = drawn.image.reshape(-1), np.repeat(drawn.site, drawn.image.shape[1])
     values = len(region.bits) * region.operands
     step = int(np.clip(_VALUES_A_JOB // values, 1, _PAIRS_A_JOB))
     share = min(_AUDIT_SHARE, 16 / values) if region.kind == "mac" else _AUDIT_SHARE
     audited = np.zeros(len(site), bool)
-    count = len(site) if whole else max(1, round(share * len(site)))
-    audited[Permutation(len(site), seed, number).at(np.arange(count))] = True
+    audited[Permutation(len(site), seed, number).at(np.arange(max(1, round(share * len(site)))))] = True
     for start in range(0, len(site), step):
         here = slice(start, start + step)
-        yield Pairs(number, region.kind == "mac", region.bits, image[here], site[here], audited[here])
+        yield Pairs(number, region.kind == "mac", region.bits, image[here], site[here], audited[here], pixels)
 
 
 def _deviation(order: Order, bound: NDArray[np.int64], values: Array) -> NDArray[np.float32]:

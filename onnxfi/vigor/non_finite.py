@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import Flags, Try
-from onnxfi.vigor.search import search
+from onnxfi.vigor.pairs import Try
+from onnxfi.vigor.search import Answers, Flags, search
 
 Keys = NDArray[Any]
 Places = NDArray[np.int64]
@@ -86,7 +86,7 @@ class Tried:
         np.minimum.at(safe_low, at[~wild & ~up], key[~wild & ~up])
         np.maximum.at(safe_high, at[~wild & up], key[~wild & up])
 
-        def ask(row: Places, keys: Keys) -> Flags:
+        def ask(row: Places, keys: Keys) -> Answers:
             answer = np.asarray((keys <= low[row]) | (keys >= high[row]))
             open_ = np.flatnonzero(~answer & ((keys < safe_low[row]) | (keys > safe_high[row])))
             if len(open_):
@@ -94,10 +94,10 @@ class Tried:
                 attempt(mine[row[open_]], order.values(keys[open_]))
                 answer[open_] = np.concatenate(self._wild[before:])
                 np.add.at(more, row[open_], 1)
-            return answer
+            return Answers(answer, np.full(len(row), np.nan))
 
         some = flat[mine]
-        bounds = search(np.sort(some, axis=1), golden[mine], order.below, order.above, ask)
+        bounds = search(order, np.sort(some, axis=1), golden[mine], 0.0, ask)
         return np.where(order.finite(some), bounds.critical(some), found), more
 
     @staticmethod

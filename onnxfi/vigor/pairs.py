@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxfi.vigor.descent import descend
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.search import Found, search
+from onnxfi.vigor.search import Answers, Flags, Found, search
 
 Array = NDArray[Any]
-Flags = NDArray[np.bool_]
-Try = Callable[[NDArray[np.int64], Array], Flags]
-"""Whether values are critical, bool (T,): pairs (T,) and what stands in their words (T,)."""
+Try = Callable[[NDArray[np.int64], Array], Answers]
+"""Answers to values: pairs (T,) and what stands in their words (T,)."""
+_ROUNDING = 2.0**-23  # of the largest word: so far rounding moves it, and what moves a word no farther is safe
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,31 @@ class Audit:
         return (self.blamed - self.missed) / self.faults if self.faults else None
 
 
-def decide(order: Order, golden: Array, keys: Array, attempt: Try) -> tuple[Found, Flags]:
+def decide(
+    order: Order, golden: Array, keys: Array, attempt: Try, largest: float = 0.0, one_by_one: bool = False
+) -> tuple[Found, Flags]:
     """Bounds of each pair, and which of its faults are critical.
 
-    golden: keys (P,); keys (P, ..., B): of what each fault makes of the word. Infinities and NaN have no place on the
-    line: each of them that occurs is run once.
+    golden: keys (P,); keys (P, ..., B): of what each fault makes of the word; `largest`: size of the largest word
+    around. Infinities and NaN have no place on the line: each of them that occurs is run once.
     """
-    lists = np.sort(keys.reshape(len(keys), -1), axis=1)
-    found = search(lists, golden, order.below, order.above, lambda row, k: attempt(row, order.values(k)))
-    critical = found.critical(keys)
+    flat = keys.reshape(len(keys), -1)
+    negligible = _ROUNDING * largest
+
+    def ask(row: NDArray[np.int64], changed: Array) -> Answers:
+        return attempt(row, order.values(changed))
+
+    if one_by_one:
+        at = np.argsort(flat, axis=1)
+        lists = np.take_along_axis(flat, at, axis=1)
+        found, marked = descend(order, lists, golden, largest, negligible, ask)
+        critical: Flags = np.empty(flat.shape, bool)
+        np.put_along_axis(critical, at, marked, axis=1)
+        critical = critical.reshape(keys.shape)
+    else:
+        lists = np.sort(flat, axis=1)
+        found = search(order, lists, golden, negligible, ask)
+        critical = found.critical(keys)
     tried = found.tried.copy()
     if not order.finite(lists[:, [0, -1]]).all():
         for wild in (keys == order.above, keys == order.below, (keys > order.above) | (keys < order.below)):
@@ -61,7 +78,7 @@ def decide(order: Order, golden: Array, keys: Array, attempt: Try) -> tuple[Foun
             row = np.flatnonzero(flat.any(axis=1))
             one = keys.reshape(len(keys), -1)[row, flat[row].argmax(axis=1)]
             answer = np.zeros(len(keys), bool)
-            answer[row] = attempt(row, order.values(one))
+            answer[row] = attempt(row, order.values(one)).critical
             critical = np.where(wild, answer.reshape(-1, *(1,) * (keys.ndim - 1)), critical)
             tried[row] += 1
     return replace(found, tried=tried), np.asarray(critical)
@@ -72,7 +89,7 @@ def audit(order: Order, golden: Array, keys: Array, critical: Flags, attempt: Tr
     flat, said = keys.reshape(len(keys), -1), critical.reshape(len(keys), -1)
     row, column = np.nonzero(order.finite(flat) & (flat != golden[:, None]))
     pairs, inverse = np.unique(np.stack([row, flat[row, column].astype(np.int64)]), axis=1, return_inverse=True)
-    answer = attempt(pairs[0], order.values(pairs[1].astype(order.dtype)))
+    answer = attempt(pairs[0], order.values(pairs[1].astype(order.dtype))).critical
     truth = said.copy()
     truth[row, column] = answer[inverse.reshape(-1)]
     sides = broken = 0

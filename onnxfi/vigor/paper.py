@@ -32,8 +32,9 @@ from onnxfi.vigor.candidates import flipped
 from onnxfi.vigor.deepvigor_plus import Part
 from onnxfi.vigor.edm import EDGES, LARGEST, below, histogram, negative_edge, occurring, positive_edge
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import Array, Audit, Flags
+from onnxfi.vigor.pairs import Array, Audit
 from onnxfi.vigor.sample import Drawn
+from onnxfi.vigor.search import Flags
 from onnxfi.vigor.settings import Sampling
 
 Exponents = NDArray[np.int64]

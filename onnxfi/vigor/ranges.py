@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.engine.deviation import Deviations
-from onnxfi.metrics.outcome import CRITICAL
+from onnxfi.vigor.deepvigor_plus import answers
 from onnxfi.vigor.order import Order
-from onnxfi.vigor.pairs import Array, Flags
-from onnxfi.vigor.search import search
+from onnxfi.vigor.pairs import Array
+from onnxfi.vigor.search import Answers, search
 
 Bounds = NDArray[np.float64]
 
@@ -57,11 +57,10 @@ class Neurons:
             lists = order.keys((stored.astype(np.float64)[:, None] + steps).astype(stored.dtype))
         golden = order.keys(stored)
 
-        def ask(row: NDArray[np.int64], keys: Array) -> Flags:
-            records = engine.put(self.region, self.image[row], self.site[row], order.values(keys))
-            return np.asarray(records["outcome"] == CRITICAL)
+        def ask(row: NDArray[np.int64], keys: Array) -> Answers:
+            return answers(engine, engine.put(self.region, self.image[row], self.site[row], order.values(keys)))
 
-        found = search(lists, golden, order.below, order.above, ask)
+        found = search(order, lists, golden, 0.0, ask)
         count = len(LADDER)
         finite = order.finite(lists)
         # Steps to each side, by size, that the search left safe; the next one, if there is one, is critical.

@@ -23,7 +23,7 @@ from onnxfi.study.conduct import worker_count
 from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.analysis import Analysis
 from onnxfi.vigor.crew import Crew
-from onnxfi.vigor.pairs import Flags
+from onnxfi.vigor.search import Flags
 
 _DRAWS_A_BIT, _TRIALS_A_JOB, _RESAMPLED = 1024, 8192, 2000
 _STREAMS = 1 << 33  # of draws here, beyond those of the analysis
