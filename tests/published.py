@@ -1,13 +1,11 @@
 """This engine against a published campaign: ResNet-20 on CIFAR-10, 16,627 flipped weight bits on 10,000 images each.
 
-    ONNXFI_SHARED_DATA=../shared/data python tests/published.py [--images 30] [--whole 30] [--fast]
+    ONNXFI_SHARED_DATA=../shared/data python tests/published.py [--images 30] [--fast]
 
 The network is exported from the published checkpoint with the campaign's own normalisation (not the training one).
 
-Per bit and per layer: every fault of the list on `--images` images of its own; `published_rates.py` compares.
-
-Fault by fault, on all 10,000 images: the 30 faults that were re-simulated in PyTorch, and `--whole` more, a fifth from
-each class of published count (0, 1 to 9, 10 to 99, 100 to 999, 1,000 and more).
+Per bit and per layer: every fault of the list on `--images` images of its own; `published_rates.py` compares. (Fault by
+fault on all images is what `onnxfi faults run` does.)
 
 Critical is here what it is in the campaign: numpy's argmax (a NaN first) differs from the fault-free one. onnxfi's own
 rule, a non-finite logit is critical whatever the argmax, is reported beside it.
@@ -19,10 +17,8 @@ import argparse
 import csv
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,7 +40,6 @@ Records = NDArray[np.void]
 
 NORMALISATION = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 BITS = tuple(range(31, -1, -1))
-CLASSES = (0, 1, 10, 100, 1_000, IMAGES + 1)
 _BLOCK = 500  # images prepared at a time: 0.8 GB of golden tensors where all layers are in
 _PIECE = 1_024  # trials a run
 
@@ -107,11 +102,6 @@ def load(shared: Path, model: Path) -> Campaign:
     return Campaign(network, images, labels, listed.entries, space, fault_ids(listed, places, space))
 
 
-def crossed(rows: Ints) -> tuple[Ints, Ints]:
-    """Row and image of each trial: every one of `rows` on all images."""
-    return np.repeat(rows, IMAGES), np.tile(np.arange(IMAGES), len(rows))
-
-
 def replay(campaign: Campaign, rows: Ints, images: Ints, exact: bool = True) -> tuple[Records, Ints]:
     """RECORD (T,) of rows of the list (T,) on images (T,), and the golden classes of all images that were met.
 
@@ -148,48 +138,12 @@ def critical(records: Records) -> NDArray[np.bool_]:
     return np.asarray(records["rank"] > 0)
 
 
-@dataclass(frozen=True)
-class Whole:
-    """One fault on all images: published counts, own counts by the campaign's rule, and PyTorch's where known."""
-
-    entry: Entry
-    masked: int
-    critical: int
-    non_finite: int
-    reproduced: Counts | None
-
-
-def whole(campaign: Campaign, rows: Ints, shared: Path, exact: bool = True) -> tuple[list[Whole], Ints]:
-    """Every one of `rows` on all images; also the golden classes (10000,)."""
-    known = reproduced(shared)
-    records, classes = replay(campaign, *crossed(rows), exact)
-    found = []
-    for row, mine in zip(rows, records.reshape(len(rows), IMAGES), strict=True):
-        entry = campaign.entries[row]
-        masked, non_finite = (int((mine[name] == 0).sum()) for name in ("outcome", "finite"))
-        found.append(Whole(entry, masked, int(critical(mine).sum()), non_finite, known.get(entry.injection)))
-    return found, classes
-
-
 def reproduced(shared: Path) -> dict[int, Counts]:
     """Injection -> what PyTorch 2.13 counted on the CPU, for the 30 faults that were re-simulated."""
     with (shared / "fault_lists/ResNet20_reproduced_sample.csv").open(newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     names = [f"reproduced_{name}" for name in ("masked", "non_critical", "critical")]
     return {int(row["Injection"]): Counts(IMAGES, *(int(row[name]) for name in names)) for row in rows}
-
-
-def stratified(campaign: Campaign, count: int, leave: Sequence[int], seed: int) -> Ints:
-    """`count` rows, a fifth from each class of published critical counts, none of `leave`."""
-    rng = np.random.default_rng(seed)
-    free = ~np.isin(np.arange(len(campaign.entries)), leave)
-    groups = [
-        np.flatnonzero(free & (campaign.critical >= low) & (campaign.critical < high))
-        for low, high in pairwise(CLASSES)
-    ]
-    sizes = [len(part) for part in np.array_split(np.arange(count), len(groups))]
-    picked = [rng.choice(group, size, replace=False) for group, size in zip(groups, sizes, strict=True)]
-    return np.sort(np.concatenate(picked))
 
 
 def show_rates(campaign: Campaign, each: int, seed: int, fast: bool) -> None:
@@ -224,39 +178,10 @@ def show_rates(campaign: Campaign, each: int, seed: int, fast: bool) -> None:
         print(f"{apart[1].sum()} are critical in one only, with margins {records['margin'][apart[1]]}")
 
 
-def show_whole(campaign: Campaign, count: int, shared: Path, seed: int) -> None:
-    """Print the comparison fault by fault on all images."""
-    injections = [entry.injection for entry in campaign.entries]
-    known = [injections.index(number) for number in reproduced(shared)]
-    rows = np.concatenate([np.sort(known), stratified(campaign, count, known, seed)]).astype(np.int64)
-    started = time.monotonic()
-    found, classes = whole(campaign, rows, shared)
-    print(f"\n{len(rows)} faults on {IMAGES:,} images, exact, {time.monotonic() - started:.0f} s;", end=" ")
-    print(f"golden accuracy {(classes == campaign.labels).mean():.2%}\n")
-    print(
-        "injection layer           bit | critical: published torch   own | masked: published torch   own | non-finite"
-    )
-    for x in found:
-        torch = (x.reproduced.critical, x.reproduced.masked) if x.reproduced else ("", "")
-        said = counts(x.entry)
-        print(f"{x.entry.injection:9} {x.entry.layer:15} {x.entry.bit:3} |", end=" ")
-        print(
-            f"{said.critical:19} {torch[0]:5} {x.critical:5} | {said.masked:17} {torch[1]:5} {x.masked:5} |",
-            x.non_finite,
-        )
-    for name, apart in (
-        ("published", [x.critical - counts(x.entry).critical for x in found]),
-        ("torch", [x.critical - x.reproduced.critical for x in found if x.reproduced]),
-    ):
-        sizes, times = np.unique(np.abs(apart), return_counts=True)
-        print(f"critical, own less {name}: " + ", ".join(f"{s} apart x{t}" for s, t in zip(sizes, times, strict=True)))
-
-
 def main() -> None:
     """Run as a script: see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=30, help="images a fault for the rates per bit; 0: none")
-    parser.add_argument("--whole", type=int, default=30, help="faults on all images, beside the 30 re-simulated ones")
+    parser.add_argument("--images", type=int, default=30, help="images a fault")
     parser.add_argument("--fast", action="store_true", help="the rates again with fast runs, and what differs")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -264,10 +189,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         export(shared, Path(folder) / "resnet20.onnx")
         campaign = load(shared, Path(folder) / "resnet20.onnx")
-        if options.images:
-            show_rates(campaign, options.images, options.seed, options.fast)
-        if options.whole:
-            show_whole(campaign, options.whole, shared, options.seed)
+        show_rates(campaign, options.images, options.seed, options.fast)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from onnxfi.study.units import Piece, Unit
 BYTES = 1 << 30
 """Fault-free tensors of a block, at most (and one image at least)."""
 
-MOST = 1_024
+MOST = 2_048
 """Images in a block, at most."""
 
 TRIALS = 2_048

@@ -9,7 +9,7 @@ from typing import Any
 from onnxfi.errors import StudyError
 from onnxfi.study import place
 from onnxfi.study.finding import Finding, find
-from onnxfi.study.journal import Journal
+from onnxfi.study.journal import LISTED, Journal
 from onnxfi.study.merge import merge
 from onnxfi.study.scheme import make_scheme
 from onnxfi.study.settings import Precision
@@ -22,7 +22,10 @@ def join(shards: Sequence[Path], folder: Path) -> Finding:
     Raises StudyError: they hold different studies, an adaptive one, or different results of one trial.
     """
     for shard in shards:
-        if place.read_study(shard)[0].plan.get("kind") == "adaptive":
+        kind = place.read_study(shard)[0].plan.get("kind")
+        if kind == LISTED:
+            raise StudyError(f"{shard} is a replay of a fault list: join it with `onnxfi faults merge`.")
+        if kind == "adaptive":
             raise StudyError(
                 f"{shard} is an adaptive study, which has no shards; only those of a fixed --plan are joined."
             )
