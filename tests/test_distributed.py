@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import listed_nets
 import pytest
 from test_workers import EXPECTED, PATH, context, failing_fault, some_units, table
 
+from onnxfi import Data, Machine
+from onnxfi.api import faults
 from onnxfi.errors import EngineError
-from onnxfi.study import workers
+from onnxfi.study import blocks, workers
 
 distributed = pytest.importorskip("distributed", reason="needs the extra [distributed]")
 
@@ -83,3 +86,20 @@ def test_an_error_on_a_worker_comes_home(cluster: Cluster) -> None:
 def test_nobody_at_the_address_is_said() -> None:
     with pytest.raises(EngineError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         workers.dask("tcp://127.0.0.1:9", context(), timeout=0.2)
+
+
+def test_a_fault_list_on_a_cluster_gives_the_same_counts(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "MOST", 7)  # two blocks: the workers come by another context in between
+    model, images = listed_nets.pytorch(tmp_path / "net.onnx"), listed_nets.images(tmp_path / "images.npz")
+    drawn = faults.draw(model, faults.Draw(margin=0.2), out=tmp_path / "list.csv")
+    one, many = (
+        faults.run(tmp_path / "list.csv", model, data=Data((images,)), machine=machine, out=tmp_path / name)
+        for name, machine in (
+            ("one", Machine(exact=True, workers=1)),
+            ("many", Machine(exact=True, scheduler=cluster.address)),
+        )
+    )
+    assert len(drawn.entries) == many.faults and many.complete
+    assert many.listed == one.listed

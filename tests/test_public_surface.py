@@ -8,6 +8,7 @@ import sys
 
 import onnxfi
 from onnxfi import api
+from onnxfi.api import faults
 
 PUBLIC = [
     "Data",
@@ -50,6 +51,11 @@ def test_functions_of_the_api_are_locked() -> None:
     assert own == FUNCTIONS
     for name in FUNCTIONS:
         assert inspect.getdoc(getattr(api, name)), name
+
+
+def test_functions_for_fault_lists_are_locked() -> None:
+    assert faults.__all__ == ["Draw", "Meet", "convert", "draw", "merge", "run"]
+    assert all(inspect.getdoc(getattr(faults, name)) for name in faults.__all__)
 
 
 def test_everything_public_is_documented() -> None:

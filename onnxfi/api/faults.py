@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from onnxfi.engine.installed import check
 from onnxfi.faults.forms import Form, Format, LineEnds, NanRule
 from onnxfi.study.list_settings import Draw, Meet
-from onnxfi.study.settings import Data, Machine
+from onnxfi.study.settings import Data, Machine, check_shard
 
 if TYPE_CHECKING:
     from onnxfi.faults.listing import FaultList
@@ -85,6 +85,8 @@ def run(
     from onnxfi.study.replayed import replayed
     from onnxfi.study.replaying import replay
 
+    if shard is not None:
+        check_shard(shard)
     machine = machine or Machine(exact=True)
     workers = worker_count(machine)
     asked = assemble(listed, model, data, meet or Meet(), machine, 1 if machine.scheduler else workers)

@@ -76,7 +76,7 @@ def draw(model: Path, output: Path, **options: Any) -> None:
     \b
     Example:
       onnxfi faults draw resnet20.onnx -o list.csv
-      onnxfi faults draw resnet20.onnx --generator published --seed 42 -o ResNet20_FL.csv
+      onnxfi faults draw net.onnx --generator published --seed 42 -o list.csv
       onnxfi faults draw net.onnx --plan data-aware --margin 0.02 -o list.csv
     """
     from onnxfi.api import faults as lists
@@ -146,7 +146,7 @@ def convert(listed: Path, output: Path, **options: Any) -> None:
 
     \b
     Example:
-      onnxfi faults convert ResNet20_FL.csv --match ResNet20_match.txt -o ResNet20_TF_FL.csv
+      onnxfi faults convert torch.csv --match ResNet20_match.txt -o keras.csv
       onnxfi faults convert list.csv --models torch.onnx keras.onnx -o keras.csv
     """
     from onnxfi.api import faults as lists

@@ -134,11 +134,16 @@ class Plan:
             raise StudyError(f"--seed is {self.seed}; give 0 or more.")
         if self.shard is None:
             return
-        part, parts = self.shard
-        if not 1 <= part <= parts:
-            raise StudyError(f"--shard is {part}/{parts}; give i/n with i from 1 to n.")
+        check_shard(self.shard)
         if self.kind == "adaptive":
             raise StudyError("An adaptive study cannot be sharded; use --workers or --scheduler, or a fixed --plan.")
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """StudyError unless it is (i, n) with i from 1 to n."""
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise StudyError(f"--shard is {part}/{parts}; give i/n with i from 1 to n.")
 
 
 @dataclass(frozen=True)
