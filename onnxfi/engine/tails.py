@@ -25,7 +25,8 @@ _NULL_IMAGES = 4
 _LEAST_NOISE, _MOST_NOISE = 1e-3, 2e-2  # relative to the largest logit
 _BYTES_A_RUN = 64 << 20
 _PROCESS_BYTES = 768 << 20  # Python, ONNX Runtime, the model and its heads, compiling, and a share of the parent
-_MOST_ROWS = 32
+_ROWS, _MOST_ROWS = 32, 512  # as many as the second when they fit the cache of a core
+_CACHE_BYTES = 1 << 20
 _numbers = count()
 
 
@@ -105,7 +106,8 @@ class Tails:
         provider = "cpu" if exact else p.settings.provider
         row = self._row_bytes(piece)
         share = min(_BYTES_A_RUN, p.settings.memory // 8) // max(row, 1)
-        rows = p.probe.batch or int(np.clip(share // STEP * STEP, STEP, _MOST_ROWS))
+        most = int(np.clip(_CACHE_BYTES // max(row, 1), _ROWS, _MOST_ROWS))
+        rows = p.probe.batch or int(np.clip(min(share, most) // STEP * STEP, STEP, most))
         path = self._folder / f"tail-{os.getpid()}-{next(_numbers)}.onnx"
         tail = Tail(piece, path, p.probe, self._golden, fast=not exact, provider=provider, rows=rows)
         path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -18,11 +19,12 @@ from onnxfi.vigor.sample import Drawn
 class Measured:
     """Of `region`, at the sites and images `drawn`.
 
-    bits   (S, B): VF of each bit of each site, mean over its images
-    pairs  (S, I): VF of each pair
-    lower  (S, I): delta-, -inf where no negative deviation is critical; upper: delta+, likewise
-    tried  values run, without those of the audit
-    wild   (S, B) and (S, I): as `bits` and `pairs`, of faults that leave a logit NaN or infinite
+    bits     (S, B): VF of each bit of each site, mean over its images
+    pairs    (S, I): VF of each pair
+    lower    (S, I): delta-, -inf where no negative deviation is critical; upper: delta+, likewise
+    tried    values run, without those of the audit
+    wild     (S, B) and (S, I): as `bits` and `pairs`, of faults that leave a logit NaN or infinite
+    seconds  wall time
     """
 
     region: Region
@@ -34,6 +36,7 @@ class Measured:
     tried: int
     audit: Audit
     wild: tuple[NDArray[np.float64], NDArray[np.float32]]
+    seconds: float = 0.0
 
     @property
     def no_answer(self) -> Measured:
@@ -53,18 +56,22 @@ class Measured:
 
 def gather(region: Region, drawn: Drawn, parts: Iterable[Part]) -> Measured:
     """All parts of the pairs of `drawn`, in their order."""
+    started = time.monotonic()
     sites, images = drawn.image.shape
     bits, wild_bits = (np.zeros((sites, len(region.bits))) for _ in range(2))
     pairs, lower, upper, wild = (np.empty(sites * images, np.float32) for _ in range(4))
     at, tried, audit = 0, 0, Audit()
     for part in parts:
         here = np.arange(at, at + len(part.hits))
-        np.add.at(bits, here // images, part.hits)
-        np.add.at(wild_bits, here // images, part.wild)
+        site, first = np.unique(here // images, return_index=True)
+        bits[site] += np.add.reduceat(part.hits, first, axis=0)
+        wild_bits[site] += np.add.reduceat(part.wild, first, axis=0)
         pairs[here], lower[here], upper[here] = part.hits.mean(axis=1), part.lower, part.upper
         wild[here] = part.wild.mean(axis=1)
         at, tried, audit = at + len(here), tried + part.tried, audit + part.audit
     shape = (sites, images)
     pairs, lower, upper, wild = (part.reshape(shape) for part in (pairs, lower, upper, wild))
     no_answer = wild_bits / images, wild
-    return Measured(region, drawn, bits / images, pairs, lower, upper, tried, audit, no_answer)
+    return Measured(
+        region, drawn, bits / images, pairs, lower, upper, tried, audit, no_answer, time.monotonic() - started
+    )
