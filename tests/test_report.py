@@ -4,114 +4,36 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from browsing import check_quiet, open_page
+from hostile import HOSTILE, IMAGE, groups_file, images_file, model
 
 from onnxfi import Data, Machine, Precision, StudyError, analyze, write_report
 from onnxfi.report.words import command, number, percent
-
-HOSTILE = "<script>window.hacked=1</script>"
-IMAGE = '"><img src=x onerror="window.hacked=1">'
-EXPRESSION = "'+alert(1)+'\\u0000{{7*7}}${1}"
-CLASSES = [HOSTILE, IMAGE, "</script></style><svg onload=window.hacked=1>", EXPRESSION, "bird", "fish", "ant"]
-
-
-def _model(path: Path) -> Path:
-    """Two layers and seven classes, every name of which is an attack."""
-    draw = np.random.RandomState(1)
-    first, second = draw.randn(4, 6).astype(np.float32), draw.randn(6, 7).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["x", HOSTILE], ["a"], name=HOSTILE),
-            helper.make_node("Relu", ["a"], ["b"]),
-            helper.make_node("MatMul", ["b", IMAGE], ["y"], name=IMAGE),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])],
-        [numpy_helper.from_array(first, HOSTILE), numpy_helper.from_array(second, IMAGE)],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def _groups(path: Path) -> Path:
-    groups = [
-        {"name": HOSTILE, "supergroup": "A", "why": IMAGE, "classes": [0, 1]},
-        {"name": "rest", "supergroup": "B", "classes": [2, 3, 4, 5, 6]},
-    ]
-    whole = {"format": "onnxfi-groups-1", "name": IMAGE, "source": HOSTILE, "classes": CLASSES, "groups": groups}
-    path.write_text(json.dumps(whole))
-    return path
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of the hostile model, with everything that a page can hold."""
     folder = tmp_path_factory.mktemp("report")
-    draw = np.random.RandomState(2)
-    images = draw.randn(20, 4).astype(np.float32)
-    np.savez(folder / "data.npz", images=images, labels=draw.randint(0, 7, 20), classes=np.array(CLASSES))
     run = analyze(
-        _model(folder / "<b>net.onnx"),
-        data=Data((folder / "data.npz",)),
+        model(folder / "<b>net.onnx"),
+        data=Data((images_file(folder / "data.npz"),)),
         precision=Precision(0.02, 0.05, 0.95, budget=3000),
         machine=Machine(workers=1),
         out=folder / "run",
-        groups=_groups(folder / "groups.json"),
+        groups=groups_file(folder / "groups.json"),
         fit_per_mbit=1000.0,
     )
     return run.folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium that writes down what it logs and asks the network for."""
-    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
-
-
-def _open(browser: Any, page: Path, dark: bool = False, width: int = 1200) -> None:
-    browser.get_log("browser"), browser.get_log("performance")
-    features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(page.resolve().as_uri())
-
-
-def _check_quiet(browser: Any) -> None:
-    """Nothing in the console, nothing asked of the network, no name that ran."""
-    assert browser.get_log("browser") == []
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in sent if event["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert len([url for url in asked if url.startswith("file:")]) == 1  # the page itself
-    assert browser.execute_script("return window.hacked") is None
-    assert browser.execute_script("return document.querySelectorAll('img, script, svg[onload]').length") == 1  # its own
-
-
 @pytest.mark.parametrize(("dark", "width"), [(False, 1200), (True, 1200), (False, 380), (True, 380)])
 def test_every_chart_is_drawn_and_nothing_is_asked_for(browser: Any, study: Path, dark: bool, width: int) -> None:
-    _open(browser, study / "report.html", dark, width)
+    open_page(browser, study / "report.html", dark, width)
     figures = browser.execute_script(
         """return Array.from(document.querySelectorAll('figure'), figure => {
              const drawn = Array.from(figure.querySelectorAll('svg')).filter(svg => svg.getBoundingClientRect().width);
@@ -130,13 +52,13 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(browser: Any, study: Path
     scroll, paper = browser.execute_script(page)
     assert scroll <= width  # nothing sticks out
     assert paper == ("rgb(21, 24, 28)" if dark else "rgb(255, 255, 255)")
-    _check_quiet(browser)
+    check_quiet(browser)
 
 
 def test_tables_sort_by_mouse_and_keyboard(browser: Any, study: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    _open(browser, study / "report.html")
+    open_page(browser, study / "report.html")
     rows = "return Array.from(document.querySelectorAll('#vulnerable tbody tr'), r => "
     column = rows + "Number(r.cells[{}].dataset.value))"
     heads = browser.find_elements("css selector", "#vulnerable thead button")
@@ -150,36 +72,36 @@ def test_tables_sort_by_mouse_and_keyboard(browser: Any, study: Path) -> None:
     heads[0].click()
     names = browser.execute_script(rows + "r.cells[0].textContent)")
     assert len(set(names)) == 2 and names[0] == names[1]
-    _check_quiet(browser)
+    check_quiet(browser)
 
 
 def test_names_are_text(browser: Any, study: Path) -> None:
-    _open(browser, study / "report.html")
+    open_page(browser, study / "report.html")
     text = browser.execute_script("return document.body.textContent")
     assert HOSTILE in text and IMAGE in text and "<b>net.onnx" in text
-    _check_quiet(browser)
+    check_quiet(browser)
 
 
 def test_pointing_at_a_mark_tells_its_numbers(browser: Any, study: Path) -> None:
     from selenium.webdriver import ActionChains
 
-    _open(browser, study / "report.html")
+    open_page(browser, study / "report.html")
     mark = browser.find_element("css selector", "#layers .wide [aria-roledescription=bar]")
     settled = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[1]()))"
     browser.execute_async_script(f"arguments[0].scrollIntoView({{block: 'center'}}); {settled}", mark)
     ActionChains(browser).move_to_element(mark).perform()
     tip = browser.find_element("id", "tip")
     assert tip.is_displayed() and re.search(r"weights: [\d.]+ % \[", tip.text)
-    _check_quiet(browser)
+    check_quiet(browser)
 
 
 def test_several_studies_side_by_side(browser: Any, study: Path, tmp_path: Path) -> None:
     path = write_report([study, study], tmp_path / "both.html")
-    _open(browser, path)
+    open_page(browser, path)
     assert browser.execute_script("return document.querySelectorAll('.wide svg').length") >= 4
     text = browser.execute_script("return document.body.textContent")
     assert "<b>net.onnx" in text and "<b>net.onnx (2)" in text
-    _check_quiet(browser)
+    check_quiet(browser)
 
 
 def test_told_again_from_the_journal_it_is_the_same(study: Path) -> None:
@@ -245,7 +167,7 @@ def test_the_terminal_says_the_same_in_80_columns(study: Path) -> None:
     from onnxfi.report import meaning_tables
     from onnxfi.report.tell import retell
 
-    _, summary = retell(study)
+    summary = retell(study)
     assert summary.meaning is not None
     console = Console(file=StringIO(), width=80, color_system=None)
     for block in meaning_tables.blocks(summary.meaning):

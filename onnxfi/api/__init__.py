@@ -140,7 +140,8 @@ def vigor(
     paper      DeepVigor+ as published
     confidence of every interval
     validate   afterwards, inject real faults into this share of the channels; how well both agree is in `found`
-    out        a folder for vigor.json, ranges.npz and tables, or deepvigor.json and neurons.csv
+    out        a folder for vigor.json, ranges.npz and tables, or deepvigor.json and neurons.csv, and report.html; of a
+               study's folder the room `vigor` in it, and the study's page tells of it, too
     progress   called with the layer that comes next, pairs decided, and all pairs
 
     Raises an OnnxfiError whose message is one sentence: ModelError, DataError, FaultError, ProviderError, EngineError,
@@ -149,6 +150,8 @@ def vigor(
     check()
     from onnxfi.bundled.stand_in import stand_in
     from onnxfi.report import deepvigor, vigor
+    from onnxfi.report.ranges import home
+    from onnxfi.report.tell import tell_vigor
     from onnxfi.vigor.analysis import analyze
     from onnxfi.vigor.deepvigor import find_ranges
     from onnxfi.vigor.validate import validate as compare
@@ -156,7 +159,7 @@ def vigor(
     model, data = stand_in(model, data or Data())
     target = target or usual_target(method, paper)
     question = Question(target, data, sampling or Sampling(), confidence, machine or Machine(), paper)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else home(Path(out))
     if method == "deepvigor":
         if validate is not None:
             raise StudyError("DeepVigor is validated on unseen images in any case: leave --validate out.")
@@ -164,11 +167,13 @@ def vigor(
         found = deepvigor.facts(ranges)
         if folder:
             deepvigor.write(folder, ranges, found)
+            tell_vigor(folder)
         return Vulnerability(found, ranges, folder)
     analysis = analyze(model, question, progress)
     found = vigor.facts(analysis, () if validate is None else compare(analysis, validate))
     if folder:
         vigor.write(folder, analysis, found)
+        tell_vigor(folder)
     return Vulnerability(found, analysis, folder)
 
 
@@ -197,7 +202,7 @@ def write_report(
 ) -> Path:
     """Write the page of a study again from its journal, or one page that compares several; its path.
 
-    runs          folders of studies, finished or not
+    runs          folders of studies, finished or not, and of DeepVigor runs
     out           the file. None: report.html in the folder of the one study, or for several in the current folder
     groups        as in `analyze`; None, and likewise below: as the last time
     fit_per_mbit  as in `analyze`

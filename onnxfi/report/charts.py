@@ -1,37 +1,15 @@
-"""Charts as SVG, drawn by Vega-Lite when the report is written: nothing has to run to see them.
-
-Colours are variables of the page's style sheet, so that one drawing serves light, dark and paper. Every mark carries
-its numbers as a label, which screen readers read and the page shows on pointing. Each chart is drawn for a wide and
-for a narrow page, and the style sheet shows one.
-"""
+"""The kinds of charts there are, as Vega-Lite specifications: marks in, a drawing out."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import vl_convert
+from onnxfi.report.svg import NARROW, WIDE, Chart, Spec, drawn
 
-WIDE, NARROW = 820, 340
 COLORS = {"weights": "var(--weights)", "activations": "var(--activations)", "total": "var(--total)"}
 _MANY = 24  # names on one axis, beyond which they are set small
-_FONT = "Arial, Helvetica, Liberation Sans, sans-serif"  # widths as measured when drawn
-
-Spec = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """`wide` and `narrow`: the same drawing as SVG text; without a narrow one the wide one is scrolled.
-
-    label: what it shows, in a sentence.
-    """
-
-    label: str
-    wide: str
-    narrow: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +35,18 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """From `low` to `high` at a place, of a group; in `inner` the part of it that is drawn stronger."""
+
+    place: str
+    group: str
+    low: float
+    high: float
+    inner: tuple[float, float]
+    text: str
+
+
+@dataclass(frozen=True)
 class Point:
     """A rate in percent with its limits, after so many trials."""
 
@@ -74,7 +64,7 @@ def across(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str) ->
     offset = {"field": "group", "scale": {"domain": groups}}
     x = {"field": "value", "type": "quantitative", "title": axis}
     limits = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    return _drawn(
+    return drawn(
         label,
         {
             "data": {"values": _rows(bars)},
@@ -123,7 +113,54 @@ def upright(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str, t
         }
         for group in groups
     ]
-    return _drawn(label, {"data": {"values": _rows(bars)}, "vconcat": panels}, inner=70)
+    return drawn(label, {"data": {"values": _rows(bars)}, "vconcat": panels}, inner=70)
+
+
+def reaches(label: str, places: Sequence[str], marks: Sequence[Reach], axis: str) -> Chart:
+    """Horizontal bars around 0 on a logarithmic axis to both sides, a row a place; each drawn twice, the inner part
+    stronger. What is not bounded reaches the end of the axis."""
+    groups = list(dict.fromkeys(mark.group for mark in marks))
+    limits = [abs(limit) for mark in marks for limit in (mark.low, mark.high, *mark.inner)]
+    power = math.ceil(math.log10(max([limit for limit in limits if 0 < limit < math.inf], default=1.0))) + 1
+    end = 10.0**power
+
+    def held(value: float) -> float:
+        return max(-end, min(end, value))
+
+    rows = [
+        {**vars(mark), "low": held(mark.low), "high": held(mark.high), "from": held(low), "to": held(high)}
+        for mark in marks
+        for low, high in (mark.inner,)
+    ]
+    y = {"field": "place", "type": "nominal", "sort": None, "title": None, "scale": {"domain": list(places)}}
+    offset = {"field": "group", "scale": {"domain": groups}}
+    x = {
+        "field": "low",
+        "type": "quantitative",
+        "title": axis,
+        "scale": {"type": "symlog", "constant": 1e-3, "domain": [-end, end], "nice": False},
+        "axis": {
+            "values": [sign * 10.0 ** (power * part // 2) for sign in (-1, 1) for part in (1, 2)] + [0],
+            "labelExpr": "datum.value == 0 ? '0' : format(datum.value, '.0e')",
+            "labelOverlap": "greedy",
+        },
+    }
+    bar = {"color": _color(groups), "description": {"field": "text"}}
+    return drawn(
+        label,
+        {
+            "data": {"values": rows},
+            "height": {"step": _thickness(len(places)) if len(groups) > 1 else 18},
+            "encoding": {"y": y, **({"yOffset": offset} if len(groups) > 1 else {})},
+            "layer": [
+                {"mark": {"type": "bar", "opacity": 0.35}, "encoding": {"x": x, "x2": {"field": "high"}, **bar}},
+                {
+                    "mark": {"type": "bar", "aria": False},
+                    "encoding": {"x": {**x, "field": "from"}, "x2": {"field": "to"}, "color": bar["color"]},
+                },
+            ],
+        },
+    )
 
 
 def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axis: str, legend: str) -> Chart:
@@ -140,7 +177,7 @@ def heat(label: str, rows: Sequence[str], cells: Sequence[Cell], color: str, axi
         x["sort"] = None
         x["axis"] = {"labelAngle": -90 if dense else -40, "labelLimit": 140, **small}
         x["scale"] = {"domain": list(dict.fromkeys([*rows, *(str(cell.column) for cell in cells)]))}
-    return _drawn(
+    return drawn(
         label,
         {
             "data": {"values": _rows(cells)},
@@ -187,7 +224,7 @@ def course(label: str, points: Sequence[Point], axis: str) -> Chart:
         "axis": {"labelOverlap": "greedy", "labelSeparation": 8, "format": ",", "grid": False},
     }
     y = {"field": "low", "type": "quantitative", "title": axis, "scale": {"zero": False}}
-    return _drawn(
+    return drawn(
         label,
         {
             "data": {"values": _rows(points)},
@@ -215,61 +252,5 @@ def _color(groups: Sequence[str]) -> Spec:
     return {"field": "group", "type": "nominal", "scale": {"domain": list(groups), "range": known}, "legend": legend}
 
 
-def _rows(marks: Sequence[Bar] | Sequence[Cell] | Sequence[Point]) -> list[Spec]:
+def _rows(marks: Sequence[Bar | Cell | Point]) -> list[Spec]:
     return [dict(vars(mark)) for mark in marks]
-
-
-def _drawn(label: str, spec: Spec, inner: int = 0, widths: Sequence[int] = (WIDE, NARROW)) -> Chart:
-    """`inner`: what axes take of the width where Vega-Lite cannot fit a composed chart into it."""
-    return Chart(label, *(_svg(spec, width, inner) for width in widths))
-
-
-def _svg(spec: Spec, width: int, inner: int) -> str:
-    sized = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", **spec, "config": _config(width)}
-    if inner:
-        sized["vconcat"] = [{**panel, "width": width - inner} for panel in spec["vconcat"]]
-    else:
-        sized |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
-    drawn: str = vl_convert.vegalite_to_svg(sized)
-    # A drawing without height and width of its own scales with the page.
-    return re.sub(r'^<svg ([^>]*?) width="[\d.]+" height="[\d.]+"', r"<svg \1", drawn, count=1)
-
-
-def _config(width: int) -> Spec:
-    axis = {
-        "labelColor": "var(--ink)",
-        "titleColor": "var(--muted)",
-        "gridColor": "var(--rule)",
-        "domainColor": "var(--rule)",
-        "tickColor": "var(--rule)",
-        "labelFont": _FONT,
-        "titleFont": _FONT,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "labelLimit": 300,
-    }
-    return {
-        "background": "transparent",
-        "font": _FONT,
-        "view": {"stroke": None},
-        "axis": axis,
-        "axisY": {"labelPadding": 4, "labelExpr": _ending(34 if width > 500 else 16)},
-        "axisQuantitative": {"tickCount": 8 if width > 500 else 5},
-        "legend": {
-            **({} if width > 500 else {"columns": 4}),
-            "labelColor": "var(--ink)",
-            "titleColor": "var(--muted)",
-            "labelFont": _FONT,
-            "titleFont": _FONT,
-            "titleFontWeight": "normal",
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-        },
-        "title": {"color": "var(--ink)", "font": _FONT, "fontSize": 12, "fontWeight": 600},
-    }
-
-
-def _ending(longest: int) -> str:
-    """A label's last characters, where it is too long: names of layers differ in their ends."""
-    return f"length(datum.label) > {longest} ? '…' + slice(datum.label, -{longest - 1}) : datum.label"

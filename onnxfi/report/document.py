@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from onnxfi.metrics.estimate import Estimate
+from onnxfi.report.ranges import shown_limits
 from onnxfi.report.tables import plain, positions
 from onnxfi.report.words import fit, percent
 
@@ -86,4 +87,5 @@ def document(head: Head, sections: Sequence[Section]) -> str:
 def _environment() -> Environment:
     made = Environment(loader=PackageLoader("onnxfi.report"), autoescape=True, undefined=StrictUndefined)
     made.filters |= {"percent": percent, "fit": fit, "plain": plain, "positions": positions, "drawing": Markup}
+    made.filters["limits"] = shown_limits
     return made

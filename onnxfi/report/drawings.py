@@ -1,15 +1,18 @@
-"""From a study's numbers to the charts of its page."""
+"""From a study's numbers to the charts and the rows of its page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from onnxfi.faults.space import Target
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.report import charts
-from onnxfi.report.charts import Bar, Cell, Chart, Point
+from onnxfi.report.charts import Bar, Cell, Point, Reach
 from onnxfi.report.meaning import Meaning
-from onnxfi.report.summary import Summary
+from onnxfi.report.ranges import Span, shown_limits
+from onnxfi.report.summary import BitRate, LayerRates
+from onnxfi.report.svg import Chart
 from onnxfi.report.tables import positions
 from onnxfi.report.words import CORRUPTION, SETTINGS, numbered, percent
 from onnxfi.study.channels import ChannelRate
@@ -19,17 +22,44 @@ from onnxfi.study.scm import FaultFree, Setting
 
 CELLS = 64
 """Cells in a row of the channel map, at most: of a wider layer each stands for the worst of several channels."""
+_CHANNELS = 50  # rows of the table of channels
 CLASSES = 110
 """Classes or groups that a confusion matrix is drawn of, at most."""
 _CELLS_DRAWN = 1500  # of a confusion matrix: each is a shape of its own on the page
 
 
-def layer_profile(summary: Summary) -> Chart | None:
+@dataclass(frozen=True)
+class Place:
+    """A row of the table of layers."""
+
+    layer: str
+    op: str
+    target: str
+    rate: Estimate
+
+
+def places(layers: Sequence[LayerRates]) -> list[Place]:
+    """Every LVF, the worst first."""
+    found = [
+        Place(row.layer, row.op, target, rate)
+        for row in layers
+        for target, rate in (("weights", row.weights), ("activations", row.activations))
+        if rate
+    ]
+    return sorted(found, key=lambda place: -(place.rate.value if place.rate.value is not None else -1.0))
+
+
+def worst_channels(channels: Sequence[ChannelRate]) -> list[ChannelRate]:
+    """Those with any critical trial, the worst first."""
+    return sorted((row for row in channels if row.value), key=lambda row: -(row.value or 0.0))[:_CHANNELS]
+
+
+def layer_profile(layers: Sequence[LayerRates]) -> Chart | None:
     """LVF of weights and activations along the network."""
-    names = numbered([row.layer for row in summary.layers])
+    names = numbered([row.layer for row in layers])
     bars = [
         bar
-        for name, row in zip(names, summary.layers, strict=True)
+        for name, row in zip(names, layers, strict=True)
         for target, rate in (("weights", row.weights), ("activations", row.activations))
         if (bar := _bar(name, target, rate))
     ]
@@ -38,12 +68,12 @@ def layer_profile(summary: Summary) -> Chart | None:
     return charts.across("LVF of each layer, from the input to the output, with its interval.", names, bars, "LVF, %")
 
 
-def bit_profile(summary: Summary) -> list[Chart]:
+def bit_profile(bits: Sequence[BitRate]) -> list[Chart]:
     """BVF of each bit or class of bits, over all layers; a chart for each dtype."""
     found = []
-    for dtype in sorted({row.dtype for row in summary.bits}):
-        rows = [row for row in summary.bits if row.dtype == dtype]
-        places = [positions(bits) for bits in sorted({row.bits for row in rows}, key=max, reverse=True)]
+    for dtype in sorted({row.dtype for row in bits}):
+        rows = [row for row in bits if row.dtype == dtype]
+        places = [positions(those) for those in sorted({row.bits for row in rows}, key=max, reverse=True)]
         bars = [bar for row in rows if (bar := _bar(positions(row.bits), row.target, row.rate))]
         if bars:
             label = f"Vulnerability of each bit of {dtype} words, over all layers, with its interval."
@@ -119,6 +149,25 @@ def confusion_map(matrix: Confusion, order: Sequence[int]) -> Chart | None:
     return charts.heat(
         label, [names[n] for n in order], cells, color, "answer under the fault", "% of trials of the row"
     )
+
+
+def safe_ranges(spans: Sequence[Span]) -> Chart | None:
+    """Which deviations are safe, layer by layer."""
+    ids = list(dict.fromkeys(span.layer for span in spans))
+    names = dict(zip(ids, numbered(ids), strict=True))
+    marks = [
+        Reach(
+            names[span.layer],
+            span.target,
+            *span.median,
+            span.nearest,
+            f"{names[span.layer]}, {span.target}: safe for all {shown_limits(span.nearest)}, "
+            f"median {shown_limits(span.median)}",
+        )
+        for span in spans
+    ]
+    label = "Deviations of a word that are safe: strong, for all that was looked at; light, for the middle one."
+    return charts.reaches(label, list(names.values()), marks, "deviation of the word") if marks else None
 
 
 def shrinking(steps: Sequence[Step]) -> Chart | None:

@@ -7,15 +7,16 @@ from markupsafe import Markup
 from onnxfi.report.charts import COLORS
 from onnxfi.report.document import Card, Head, document
 from onnxfi.report.meaning import Meaning
+from onnxfi.report.ranges import VigorRun
 from onnxfi.report.sections import Study, sections
 from onnxfi.report.summary import Summary
 from onnxfi.report.tables import SITES, plain
-from onnxfi.report.words import confidence, fit, happening, percent
+from onnxfi.report.words import answered, confidence, fit, happening, percent
 from onnxfi.study.finding import Finding
 
 
-def page(finding: Finding, summary: Summary, meaning: Meaning) -> str:
-    """The page of one study."""
+def page(finding: Finding, summary: Summary, meaning: Meaning, vigor: VigorRun | None = None) -> str:
+    """The page of one study; `vigor`: a DeepVigor run of the same model."""
     weakest = _weakest(summary)
     head = Head(
         kind=f"Vulnerability to {happening(summary.settings)}s",
@@ -27,7 +28,7 @@ def page(finding: Finding, summary: Summary, meaning: Meaning) -> str:
         warnings=summary.warnings,
         cards=_cards(summary, meaning),
     )
-    return document(head, sections(Study(finding, summary, meaning)))
+    return document(head, sections(Study(finding, summary, meaning, vigor)))
 
 
 def _asked(summary: Summary) -> str:
@@ -41,14 +42,7 @@ def _answer(summary: Summary) -> Markup:
     """What was found, in one sentence."""
     verb = {"bit-flip": "flips", "stuck-at-0": "is stuck at 0", "stuck-at-1": "is stuck at 1"}
     happens = verb[summary.settings["target"]["fault_model"]]
-    parts = [
-        Markup("of {}, in <b>{}</b> of cases").format(words, percent(rate))
-        for rate, words in ((summary.mvf_weights, "a weight"), (summary.mvf_activations, "an activation"))
-        if rate
-    ]
-    return Markup("When one bit {}, the answer changes: {}. Means over the layers, with {} confidence.").format(
-        happens, Markup("; ").join(parts), confidence(summary.settings)
-    )
+    return answered(happens, summary.mvf_weights, summary.mvf_activations, confidence(summary.settings))
 
 
 def _weakest(summary: Summary) -> str:

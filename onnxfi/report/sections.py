@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from onnxfi.metrics.estimate import Estimate
 from onnxfi.metrics.fit import ASIL_D
 from onnxfi.metrics.safety import load_groups, shipped
 from onnxfi.report import drawings
 from onnxfi.report.document import Section
 from onnxfi.report.glossary import glossary
 from onnxfi.report.meaning import Meaning
+from onnxfi.report.ranges import VigorRun
 from onnxfi.report.summary import Summary
+from onnxfi.report.vigor_page import ranges
 from onnxfi.report.words import CORRUPTION, PUBLISHED, SETTINGS, command, confidence, happening
-from onnxfi.study.channels import ChannelRate
 from onnxfi.study.confusion import Confusion
 from onnxfi.study.finding import Finding
 
 T = TypeVar("T")
 
-_CHANNELS, _TURNS = 50, 20  # rows of the tables of channels and of changes of class
+_TURNS = 20  # rows of a table of changes of class
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,7 @@ class Study:
     finding: Finding
     summary: Summary
     meaning: Meaning
-
-
-@dataclass(frozen=True)
-class Place:
-    """A row of the table of layers."""
-
-    layer: str
-    op: str
-    target: str
-    rate: Estimate
+    vigor: VigorRun | None = None
 
 
 def sections(study: Study) -> list[Section]:
@@ -56,8 +47,8 @@ def _layers(study: Study) -> Section:
     values = {
         "fault": happening(summary.settings),
         "confidence": confidence(summary.settings),
-        "drawn": drawings.layer_profile(summary),
-        "places": _places(summary),
+        "drawn": drawings.layer_profile(summary.layers),
+        "places": drawings.places(summary.layers),
         "totals": [row for row in summary.layers if row.total],
     }
     return Section("layers", "Layers", "study/layers.html", values)
@@ -65,7 +56,12 @@ def _layers(study: Study) -> Section:
 
 def _bits(study: Study) -> Section:
     summary = study.summary
-    values = {"fault": happening(summary.settings), "drawn": drawings.bit_profile(summary), "rows": summary.bits}
+    values = {
+        "fault": happening(summary.settings),
+        "drawn": drawings.bit_profile(summary.bits),
+        "rows": summary.bits,
+        "pooled": any(len(row.bits) > 1 for row in summary.bits),
+    }
     return Section("bits", "Bits", "study/bits.html", values)
 
 
@@ -74,8 +70,12 @@ def _channels(study: Study) -> Section | None:
     maps = _some(drawings.channel_map(finding.channels, target) for target in finding.scheme.factors.targets)
     if not maps:
         return None
-    values = {"cells": drawings.CELLS, "drawn": maps, "worst": _worst(finding.channels)}
+    values = {"cells": drawings.CELLS, "drawn": maps, "worst": drawings.worst_channels(finding.channels)}
     return Section("channels", "Channels", "study/channels.html", values)
+
+
+def _ranges(study: Study) -> Section | None:
+    return ranges(study.vigor, study.summary) if study.vigor else None
 
 
 def _answers(study: Study) -> Section:
@@ -171,6 +171,7 @@ _ALL: tuple[Callable[[Study], Section | None], ...] = (
     _layers,
     _bits,
     _channels,
+    _ranges,
     _answers,
     _safety,
     _turns,
@@ -196,19 +197,3 @@ def _read_by(meaning: Meaning) -> str:
 
 def _some(found: Iterable[T | None]) -> list[T]:
     return [one for one in found if one is not None]
-
-
-def _places(summary: Summary) -> list[Place]:
-    """Every LVF, the worst first."""
-    found = [
-        Place(row.layer, row.op, target, rate)
-        for row in summary.layers
-        for target, rate in (("weights", row.weights), ("activations", row.activations))
-        if rate
-    ]
-    return sorted(found, key=lambda place: -(place.rate.value if place.rate.value is not None else -1.0))
-
-
-def _worst(channels: Sequence[ChannelRate]) -> list[ChannelRate]:
-    """Those with any critical trial, the worst first."""
-    return sorted((row for row in channels if row.value), key=lambda row: -(row.value or 0.0))[:_CHANNELS]

@@ -15,7 +15,9 @@ from onnxfi.report.comparison import comparison
 from onnxfi.report.findings import summarize
 from onnxfi.report.meaning import interpret
 from onnxfi.report.page import page
+from onnxfi.report.ranges import ROOM, VigorRun, holds_study, read_vigor
 from onnxfi.report.summary import Summary
+from onnxfi.report.vigor_page import vigor_page
 from onnxfi.study.finding import Finding
 from onnxfi.study.joining import found
 from onnxfi.study.journal import Journal
@@ -39,19 +41,22 @@ def tell(
     of upsets, in FIT per Mbit. Raises StudyError and DataError.
     """
     meaning = interpret(finding, groups, per_mbit, ThreeSettings.read(folder) if groups else None)
-    summary = replace(summarize(finding, settings), meaning=meaning)
+    summary, vigor = replace(summarize(finding, settings), meaning=meaning), read_vigor(folder / ROOM)
+    if vigor and vigor.found["model_sha256"] != summary.model_sha256:
+        sentence = f"{vigor.folder} holds a DeepVigor run of another model, which is left out."
+        summary, vigor = replace(summary, warnings=(*summary.warnings, sentence)), None
     files.write(folder, summary, meaning, finding.channels)
-    files.write_text(folder / PAGE, page(finding, summary, meaning))
+    files.write_text(folder / PAGE, page(finding, summary, meaning, vigor))
     return summary
 
 
-def retell(folder: Path, groups: Groups | None = None, per_mbit: float | None = None) -> tuple[Finding, Summary]:
+def retell(folder: Path, groups: Groups | None = None, per_mbit: float | None = None) -> Summary:
     """Write them again from the journal alone; what is not given is taken as the last time."""
     with Journal.read(folder) as journal:
         finding = found(journal)
     last_groups, last_rate = _last(folder)
     groups = arranged(groups, _data(finding)) if groups else last_groups
-    return finding, tell(finding, folder, None, groups, last_rate if per_mbit is None else per_mbit)
+    return tell(finding, folder, None, groups, last_rate if per_mbit is None else per_mbit)
 
 
 def _data(finding: Finding) -> Data:
@@ -76,19 +81,35 @@ def _last(folder: Path) -> tuple[Groups | None, float | None]:
         raise StudyError(f"{path} is torn ({error}); delete it, it is written again.") from error
 
 
+def tell_vigor(folder: Path) -> None:
+    """Write the page of a DeepVigor run, and that of the study in whose folder it lies. Raises StudyError."""
+    run = read_vigor(folder)
+    assert run is not None
+    files.write_text(folder / PAGE, vigor_page(run))
+    if folder.name == ROOM and holds_study(folder.parent):
+        retell(folder.parent)
+
+
 def write_page(
     runs: Sequence[Path], out: Path | None = None, groups: Groups | None = None, per_mbit: float | None = None
 ) -> Path:
-    """Tell each study again; the path of its page, or, of several, of one page that compares them."""
+    """Tell each study or DeepVigor run again; the path of its page, or, of several, of one page that compares them."""
     if not runs:
         raise StudyError("There is nothing to report; give the folders of studies.")
-    told = [retell(run, groups, per_mbit) for run in runs]
+    told = [(run, _again(run, groups, per_mbit)) for run in runs]
     if len(runs) > 1:
         path = out or Path(PAGE)
-        files.write_text(path, comparison([(run, summary) for run, (_, summary) in zip(runs, told, strict=True)]))
+        files.write_text(path, comparison(told))
     else:
         path = out or runs[0] / PAGE
-        finding, summary = told[0]
-        assert summary.meaning is not None
-        files.write_text(path, page(finding, summary, summary.meaning))
+        if path != runs[0] / PAGE:
+            files.write_text(path, (runs[0] / PAGE).read_text(encoding="utf-8"))
     return path
+
+
+def _again(folder: Path, groups: Groups | None, per_mbit: float | None) -> Summary | VigorRun:
+    run = None if holds_study(folder) else read_vigor(folder)
+    if run is None:
+        return retell(folder, groups, per_mbit)
+    tell_vigor(folder)
+    return run

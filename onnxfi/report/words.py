@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from markupsafe import Markup
+
 from onnxfi.metrics.estimate import Estimate
 from onnxfi.report.tables import plain
 from onnxfi.study import settings
@@ -26,6 +28,7 @@ SETTINGS = {
     "wrong_scm": "wrong, and SCM",
     "wrong_non_scm": "wrong, not SCM",
 }
+METHODS = {"deepvigor+": "DeepVigor+", "deepvigor+ as published": "DeepVigor+ as published", "deepvigor": "DeepVigor"}
 PUBLISHED = {
     "CIFAR-100": {"fault_free": "below 20 %", "correct": "30 to 40 %", "wrong": "20 to 50 %"},
     "ImageNet": {"fault_free": "below 10 %", "correct": "10 to 38 %", "wrong": "14 to 36 %"},
@@ -115,9 +118,9 @@ _OPTIONS: tuple[tuple[str, type, Mapping[str, str]], ...] = (
 _REPEATED, _JOINED = {"--data", "--layers"}, {"--resize": "x", "--crop": "x", "--shard": "/"}
 
 
-def command(model: str, asked: Mapping[str, Any]) -> str:
+def command(model: str, asked: Mapping[str, Any], verb: str = "analyze") -> str:
     """The command that asks for this study again: everything that differs from its default. `asked`: Asked.to_dict."""
-    words = ["onnxfi", "analyze", model]
+    words = ["onnxfi", verb, model]
     for part, record, options in _OPTIONS:
         defaults = {field.name: field.default for field in fields(record)}
         for name, option in options.items():
@@ -147,3 +150,15 @@ def happening(asked: Mapping[str, Any]) -> str:
 def confidence(asked: Mapping[str, Any]) -> str:
     """'99 %': of every interval."""
     return f"{100 * float(asked['precision']['confidence']):g} %"
+
+
+def answered(happens: str, weights: Estimate | None, activations: Estimate | None, confidence: str) -> Markup:
+    """The MVFs in one sentence. happens: to one bit, as 'flips'."""
+    parts = [
+        Markup("of {}, in <b>{}</b> of cases").format(words, percent(rate))
+        for rate, words in ((weights, "a weight"), (activations, "an activation"))
+        if rate
+    ]
+    return Markup("When one bit {}, the answer changes: {}. Means over the layers, with {} confidence.").format(
+        happens, Markup("; ").join(parts), confidence
+    )
