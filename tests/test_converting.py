@@ -105,6 +105,27 @@ def test_names_are_found_in_metadata_then_initializers_then_the_graph(room: Path
     assert [w.parameter.tensor for w in twins(named, pytorch, bare).values()] == ["w1", "w2", "w3"]
 
 
+def test_the_last_part_of_a_tensorflow_path_is_the_layer_s_name(room: Path, tmp_path: Path) -> None:
+    from onnx import load, save
+
+    model = load(room / "nameless.onnx")
+    paths = {
+        "w1": "model_9/a/conv2d/Conv2D/ReadVariableOp:0",
+        "w2": "model_9/b/twice/Conv2D",
+        "w3": "model_9/twice/MatMul",
+    }
+    for initializer in model.graph.initializer:
+        initializer.name = paths[initializer.name]
+    for node in model.graph.node:
+        node.input[:] = [paths.get(name, name) for name in node.input]
+    save(model, tmp_path / "tf.onnx")
+    found = find(["conv2d", "model_9/twice", "twice"], Network.load(tmp_path / "tf.onnx", unshare=True))
+    assert {name: (w.parameter.tensor, how) for name, (w, how) in found.items()} == {
+        "conv2d": (paths["w1"], "graph"),
+        "model_9/twice": (paths["w3"], "initializer"),  # "twice" alone would be two layers
+    }
+
+
 @pytest.mark.shared
 def test_the_published_pair_is_converted_row_for_row(shared_data: Path) -> None:
     folder = shared_data / "fault_lists"

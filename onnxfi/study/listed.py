@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -86,16 +87,26 @@ def list_name(network: Network, weight: Weight) -> str:
 
 
 def find(names: Sequence[str], network: Network) -> dict[str, tuple[Weight, How]]:
-    """The weight of each of `names` that the network knows by name."""
-    recorded = names_of(network)
+    """The weight of each of `names` that the network knows by name.
+
+    TensorFlow's exporters write a layer's whole path: its last part, which Keras calls the layer, will do if it is
+    there once.
+    """
+    recorded, found = names_of(network), weights(network)
     by: dict[How, dict[str, Weight]] = {"metadata": {}, "initializer": {}, "graph": {}}
-    for weight in weights(network):
+    for weight in found:
         tensor = weight.parameter.tensor
         if tensor in recorded:
             by["metadata"].setdefault(recorded[tensor], weight)
         by["initializer"].setdefault(stem(tensor.split(UNSHARED)[0]), weight)
         by["graph"].setdefault(weight.layer.id, weight)
+    tails = Counter(_tail(weight) for weight in found)
+    by["graph"] |= {_tail(w): w for w in found if tails[_tail(w)] == 1 and _tail(w) not in by["graph"]}
     return {name: (known[name], how) for name in names for how, known in _first(by, name)}
+
+
+def _tail(weight: Weight) -> str:
+    return weight.layer.id.rpartition("/")[2]
 
 
 def _first(by: Mapping[How, Mapping[str, Weight]], name: str) -> Iterator[tuple[How, Mapping[str, Weight]]]:

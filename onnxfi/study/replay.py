@@ -154,9 +154,11 @@ def _digest(ids: NDArray[np.uint64]) -> str:
 
 
 def _warnings(network: Network, found: Sequence[tuple[Weight, How]]) -> list[str]:
-    if network.batch_norm == "folded" and not all(how == "weights" for _, how in found):
-        return [
-            "BatchNormalization is folded into this file's weights: they are not the words that a list drawn on the "
-            "framework's own network means."
-        ]
-    return []
+    """What a name alone does not show: a folded weight is another word than the one that a list means."""
+    if network.batch_norm not in ("folded", "none or folded") or all(how == "weights" for _, how in found):
+        return []
+    state = "is" if network.batch_norm == "folded" else "may be"
+    return [
+        f"BatchNormalization {state} folded into this file's weights: then they are not the words that a list drawn on "
+        "the framework's own network means (--names-from finds layers by their numbers)."
+    ]
