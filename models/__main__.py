@@ -6,11 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.registry import ARCHITECTURES, architecture
+from converters.__main__ import NEEDED
+from models.registry import ARCHITECTURES, Framework, architecture
 from onnxfi.errors import OnnxfiError
-
-FRAMEWORK = ("torch", "onnxscript", "onnx_ir")
-NEEDS = "training needs torch and onnxscript: pip install -e '.[pytorch]'"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,9 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OnnxfiError as problem:
         print(f"error: {problem}", file=sys.stderr)
     except ModuleNotFoundError as problem:
-        if problem.name not in FRAMEWORK:
+        extra = NEEDED.get(str(problem.name).partition(".")[0])
+        if extra is None:
             raise
-        print(f"error: {NEEDS}", file=sys.stderr)
+        print(f"error: this needs {problem.name}: pip install -e '.[{extra}]'", file=sys.stderr)
     return 2
 
 
@@ -48,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         help="labelled images, as onnxfi takes them; may be repeated",
     )
     accuracy.add_argument("--images", type=int, metavar="N", help="N images, drawn in proportion to the classes (all)")
+    accuracy.add_argument("--keras", action="store_true", help="also in Keras, with the same weights")
     train = verbs.add_parser("train", help="train the bundled model on Fashion-MNIST and write onnxfi/bundled")
     train.add_argument("--data", type=Path, metavar="DIR", help="the four .gz files of Fashion-MNIST")
     train.add_argument("--epochs", type=int, help="passes over the 60,000 training images (20)")
@@ -92,9 +92,10 @@ def _train(options: argparse.Namespace) -> int:
 def _accuracy(options: argparse.Namespace) -> int:
     from models.accuracy import HEADER, measure
 
+    frameworks: tuple[Framework, ...] = ("pytorch", "keras") if options.keras else ("pytorch",)
     print(HEADER)
     for name, weights in options.networks:
-        for row in measure(architecture(name), weights, options.data, options.images):
+        for row in measure(architecture(name), weights, options.data, options.images, frameworks):
             print(row, flush=True)
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,30 @@ def test_accuracy_is_measured_as_trained_and_as_published(tmp_path: Path, capsys
     assert [line.split()[0] for line in lines] == ["network", "resnet20", "resnet20", "lenet5-mrfi"]
     assert [line.endswith("91.5%") for line in lines] == [False, False, True, False]
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.slow
+def test_accuracy_of_the_keras_twin_is_measured_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("keras", reason="needs the extra [keras]")
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", images=generator.integers(0, 256, (9, 32, 32, 3), np.uint8), labels=np.arange(9))
+    torch.save(architecture("resnet20").build().state_dict(), tmp_path / "net.pt")
+    rows = list(
+        measure(architecture("resnet20"), tmp_path / "net.pt", [tmp_path / "images.npz"], 6, ("pytorch", "keras"))
+    )
+    assert [(row.framework, row.images, row.published) for row in rows] == [
+        ("pytorch", 6, None), ("pytorch", 6, 0.915), ("keras", 6, None), ("keras", 6, 0.915),
+    ]  # fmt: skip
+    assert [row.right for row in rows[:2]] == [row.right for row in rows[2:]]
+
+
+def test_a_missing_framework_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "models.accuracy")
+    assert main(["accuracy", "resnet20=net.th", "--data", str(tmp_path)]) == 2
+    assert "pip install -e '.[pytorch]'" in capsys.readouterr().err
 
 
 def test_accuracy_without_labels_or_of_other_classes_is_one_sentence(
