@@ -39,7 +39,7 @@ def copy(state: Mapping[str, NDArray[Any]], model: Any) -> None:
     left = {name for name in state if not name.endswith(UNUSED)}
     with quiet():
         for layer in model.layers:
-            for variable in layer.variables:
+            for variable in layer.weights:
                 name = f"{layer.name}.{ROLES.get(variable.name, variable.name)}"
                 if name not in state:
                     raise ModelError(f"the PyTorch weights have no {name}, which the Keras network stores")

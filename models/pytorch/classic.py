@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from models.plans import ALEXNET
 from models.pytorch.layers import initialise, named
 
 Shape = tuple[int, int, int]
@@ -43,7 +44,7 @@ def alexnet(shape: Shape, classes: int) -> nn.Module:
     """Krizhevsky et al. 2012 in torchvision's widths; 3x3 convolutions and 2x2 pools, as 32x32 images need."""
     features: list[nn.Module] = []
     inputs = shape[0]
-    for outputs, stride, pooled in ((64, 2, True), (192, 1, True), (384, 1, False), (256, 1, False), (256, 1, True)):
+    for outputs, stride, pooled in ALEXNET:
         features += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.ReLU()]
         features += [nn.MaxPool2d(2)] if pooled else []
         inputs = outputs

@@ -12,11 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.plans import DENSENET_BLOCKS, DENSENET_GROWTH, DENSENET_INSIDE
 from models.pytorch.layers import GlobalMean, conv, initialise, named
-
-BLOCKS = {121: (6, 12, 24, 16), 161: (6, 12, 36, 24)}
-GROWTH = {121: 32, 161: 48}
-INSIDE = 4  # times the growth: channels between the two convolutions of a layer
 
 
 class Dense(nn.Sequential):
@@ -35,7 +32,7 @@ def densenet(
 ) -> nn.Module:
     """DenseNet-121 or -161; a transition halves both the channels and the plane."""
     form = _torchvision if names == "torchvision" else _weiaicunzai
-    return initialise(form(shape[0], classes, GROWTH[depth], BLOCKS[depth]))
+    return initialise(form(shape[0], classes, DENSENET_GROWTH[depth], DENSENET_BLOCKS[depth]))
 
 
 def _torchvision(channels: int, classes: int, growth: int, blocks: tuple[int, ...]) -> nn.Module:
@@ -81,7 +78,7 @@ def _weiaicunzai(channels: int, classes: int, growth: int, blocks: tuple[int, ..
 
 def _layer(inputs: int, growth: int) -> dict[str, nn.Module]:
     """BatchNormalization, ReLU and convolution, 1x1 and then 3x3: float32 (N, inputs, H, W) -> (N, growth, H, W)."""
-    inside = INSIDE * growth
+    inside = DENSENET_INSIDE * growth
     return {
         "norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU(), "conv1": conv(inputs, inside, 1),
         "norm2": nn.BatchNorm2d(inside), "relu2": nn.ReLU(), "conv2": conv(inside, growth),

@@ -10,18 +10,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from models.plans import GOOGLENET_FIRST, GOOGLENET_LAST, GOOGLENET_STAGES
 from models.pytorch.layers import Concat, GlobalMean, conv, initialise, named
-
-# Channels of the four branches: 1x1; 1x1 and 3x3; 1x1 and "5x5"; 1x1 behind the pool. A pool stands between stages.
-STAGES = (
-    {"3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64)},
-    {
-        "4a": (192, 96, 208, 16, 48, 64), "4b": (160, 112, 224, 24, 64, 64), "4c": (128, 128, 256, 24, 64, 64),
-        "4d": (112, 144, 288, 32, 64, 64), "4e": (256, 160, 320, 32, 128, 128),
-    },
-    {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
-)  # fmt: skip
-FIRST, LAST = 192, 1024
 
 Branches = tuple[int, int, int, int, int, int]
 Inception = Callable[[int, Branches], nn.Module]
@@ -32,17 +22,21 @@ def cifar10(shape: tuple[int, int, int], classes: int) -> nn.Module:
     stages = _stages(_named_inception, lambda block: f"inception{block}")
     return initialise(
         named(
-            conv1=_unit(shape[0], FIRST, 3), **stages, mean=GlobalMean(), drop=nn.Dropout(), fc=nn.Linear(LAST, classes)
+            conv1=_unit(shape[0], GOOGLENET_FIRST, 3),
+            **stages,
+            mean=GlobalMean(),
+            drop=nn.Dropout(),
+            fc=nn.Linear(GOOGLENET_LAST, classes),
         )
     )
 
 
 def cifar100(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The form of weiaicunzai/pytorch-cifar100: three convolutions and a pool first, two of 3x3 for one of 5x5."""
-    widths = (shape[0], 64, 64, FIRST)
+    widths = (shape[0], 64, 64, GOOGLENET_FIRST)
     first = [unit for ins, outs in itertools.pairwise(widths) for unit in _numbered(ins, outs, 3, bias=False)]
     stages = _stages(_numbered_inception, lambda block: block[::-1])
-    head = {"mean": GlobalMean(), "drop": nn.Dropout(), "linear": nn.Linear(LAST, classes)}
+    head = {"mean": GlobalMean(), "drop": nn.Dropout(), "linear": nn.Linear(GOOGLENET_LAST, classes)}
     return initialise(named(prelayer=nn.Sequential(*first), pool2=_pool(), **stages, **head))
 
 
@@ -52,8 +46,8 @@ def _pool(stride: int = 2) -> nn.Module:
 
 def _stages(inception: Inception, name: Callable[[str], str]) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {}
-    width = FIRST
-    for number, stage in enumerate(STAGES, 3):
+    width = GOOGLENET_FIRST
+    for number, stage in enumerate(GOOGLENET_STAGES, 3):
         for block, branches in stage.items():
             modules[name(block)] = inception(width, branches)
             width = branches[0] + branches[2] + branches[4] + branches[5]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
+from models.plans import MOBILENET_FIRST, MOBILENET_LAST, MOBILENET_STAGES, mobilenet_blocks
 from models.pytorch.layers import GlobalMean, Residual, conv, initialise, named
-
-# Expansion, channels, blocks of each stage, as in the paper; the strides are each form's own.
-STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
-FIRST, LAST = 32, 1280
 
 
 def cifar10(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The form of kuangliu/pytorch-cifar: ReLU for ReLU6, and a 1x1 convolution beside where only the width changes."""
-    blocks = [_wide_block(*block) for stage in _stages((1, 1, 2, 2, 1, 2, 1)) for block in stage]
-    first = {"conv1": conv(shape[0], FIRST), "bn1": nn.BatchNorm2d(FIRST), "relu1": nn.ReLU()}
-    last = {"conv2": conv(STAGES[-1][1], LAST, 1), "bn2": nn.BatchNorm2d(LAST), "relu2": nn.ReLU()}
-    head = {"pool": GlobalMean(), "linear": nn.Linear(LAST, classes)}
+    blocks = [_wide_block(*block) for stage in mobilenet_blocks((1, 1, 2, 2, 1, 2, 1)) for block in stage]
+    first = {"conv1": conv(shape[0], MOBILENET_FIRST), "bn1": nn.BatchNorm2d(MOBILENET_FIRST), "relu1": nn.ReLU()}
+    last = {
+        "conv2": conv(MOBILENET_STAGES[-1][1], MOBILENET_LAST, 1),
+        "bn2": nn.BatchNorm2d(MOBILENET_LAST),
+        "relu2": nn.ReLU(),
+    }
+    head = {"pool": GlobalMean(), "linear": nn.Linear(MOBILENET_LAST, classes)}
     return initialise(named(**first, layers=nn.Sequential(*blocks), **last, **head))
 
 
@@ -27,25 +26,17 @@ def cifar100(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
     The first one pads, so that a plane of 32x32 becomes 34x34.
     """
-    pre = [nn.Conv2d(shape[0], FIRST, 1, padding=1), nn.BatchNorm2d(FIRST), nn.ReLU6()]
-    blocks = [[_block(*block) for block in stage] for stage in _stages((1, 2, 2, 2, 1, 1, 1))]
+    pre = [nn.Conv2d(shape[0], MOBILENET_FIRST, 1, padding=1), nn.BatchNorm2d(MOBILENET_FIRST), nn.ReLU6()]
+    blocks = [[_block(*block) for block in stage] for stage in mobilenet_blocks((1, 2, 2, 2, 1, 1, 1))]
     stages = {
         f"stage{number}": nn.Sequential(*stage) if len(stage) > 1 else stage[0]
         for number, stage in enumerate(blocks, 1)
     }
-    last = nn.Sequential(conv(STAGES[-1][1], LAST, 1, bias=True), nn.BatchNorm2d(LAST), nn.ReLU6())
-    head = {"pool": nn.AdaptiveAvgPool2d(1), "conv2": conv(LAST, classes, 1, bias=True), "flat": nn.Flatten()}
+    last = nn.Sequential(
+        conv(MOBILENET_STAGES[-1][1], MOBILENET_LAST, 1, bias=True), nn.BatchNorm2d(MOBILENET_LAST), nn.ReLU6()
+    )
+    head = {"pool": nn.AdaptiveAvgPool2d(1), "conv2": conv(MOBILENET_LAST, classes, 1, bias=True), "flat": nn.Flatten()}
     return initialise(named(pre=nn.Sequential(*pre), **stages, conv1=last, **head))
-
-
-def _stages(strides: Sequence[int]) -> list[list[tuple[int, int, int, int]]]:
-    """(channels in, out, inside, stride) of every block of each stage; the first block of a stage has its stride."""
-    stages, inputs = [], FIRST
-    for (expansion, outputs, count), stride in zip(STAGES, strides, strict=True):
-        first = (inputs, outputs, inputs * expansion, stride)
-        stages.append([first] + [(outputs, outputs, outputs * expansion, 1)] * (count - 1))
-        inputs = outputs
-    return stages
 
 
 def _wide_block(inputs: int, outputs: int, inside: int, stride: int) -> nn.Module:

@@ -12,14 +12,11 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.plans import RESNET_BLOCKS, RESNET_SMALL, RESNET_STANDARD, resnet_thirds
 from models.pytorch.layers import GlobalMean, Residual, conv, initialise, named
 
 Shape = tuple[int, int, int]
 Names = Literal["kuangliu", "torchvision", "weiaicunzai"]
-
-SMALL = (16, 32, 64)
-STANDARD = (64, 128, 256, 512)
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 Shortcut = Callable[[int, int, int], nn.Module]
 """(channels in, channels out, stride) -> the module beside the two convolutions, where the shape changes."""
@@ -53,8 +50,10 @@ SHORTCUTS: dict[str, Shortcut] = {"pad": PadShortcut, "conv": conv_shortcut}
 def small(shape: Shape, classes: int, depth: int, shortcut: Literal["pad", "conv"] = "pad") -> nn.Module:
     """The ResNet for small images with `depth` = 6k + 2 layers, named as akamaster/pytorch_resnet_cifar10 does."""
     block = partial(_block, shortcut=SHORTCUTS[shortcut])
-    stages = _stages(_thirds(depth), SMALL, SMALL[0], block)
-    return initialise(named(**_stem(shape[0], SMALL[0]), **stages, pool=GlobalMean(), linear=nn.Linear(64, classes)))
+    stages = _stages(resnet_thirds(depth), RESNET_SMALL, RESNET_SMALL[0], block)
+    return initialise(
+        named(**_stem(shape[0], RESNET_SMALL[0]), **stages, pool=GlobalMean(), linear=nn.Linear(64, classes))
+    )
 
 
 def distiller(shape: Shape, classes: int, depth: int) -> nn.Module:
@@ -63,9 +62,9 @@ def distiller(shape: Shape, classes: int, depth: int) -> nn.Module:
     Ends in means over 4x4 pixels, not over the whole plane.
     """
     block = partial(_block, shortcut=conv_shortcut, relu=False)
-    stages = _stages(_thirds(depth), SMALL, 64, block)
+    stages = _stages(resnet_thirds(depth), RESNET_SMALL, 64, block)
     relued = {key: nn.Sequential(*stage, nn.ReLU()) for key, stage in stages.items()}
-    features = SMALL[-1] * (shape[1] // 16) * (shape[2] // 16)
+    features = RESNET_SMALL[-1] * (shape[1] // 16) * (shape[2] // 16)
     head = {"pool": nn.AvgPool2d(4), "flat": nn.Flatten(), "linear": nn.Linear(features, classes)}
     return initialise(named(**_stem(shape[0], 64), **relued, **head))
 
@@ -76,23 +75,17 @@ def standard(
     """ResNet-18 or -34, with a 3x3 convolution first, or with 7x7 at stride 2 and a pool for large images."""
     if names == "weiaicunzai":
         first: dict[str, nn.Module] = {"conv1": nn.Sequential(*_stem(shape[0], 64).values())}
-        stages = _stages(BLOCKS[depth], STANDARD, 64, _sequential_block, "conv{}_x", 2)
+        stages = _stages(RESNET_BLOCKS[depth], RESNET_STANDARD, 64, _sequential_block, "conv{}_x", 2)
     else:
         first = _stem(shape[0], 64)
         beside = "downsample" if names == "torchvision" else "shortcut"
-        stages = _stages(BLOCKS[depth], STANDARD, 64, partial(_block, shortcut=conv_shortcut, beside=beside))
+        stages = _stages(
+            RESNET_BLOCKS[depth], RESNET_STANDARD, 64, partial(_block, shortcut=conv_shortcut, beside=beside)
+        )
     if stem == "imagenet":
         first |= {"conv1": conv(shape[0], 64, 7, 2), "maxpool": nn.MaxPool2d(3, 2, 1)}
-    head = {"linear" if names == "kuangliu" else "fc": nn.Linear(STANDARD[-1], classes)}
+    head = {"linear" if names == "kuangliu" else "fc": nn.Linear(RESNET_STANDARD[-1], classes)}
     return initialise(named(**first, **stages, pool=GlobalMean(), **head))
-
-
-def _thirds(depth: int) -> tuple[int, int, int]:
-    """Blocks a stage of a network for small images."""
-    blocks, rest = divmod(depth - 2, 6)
-    if rest or blocks < 1:
-        raise ValueError(f"a ResNet for small images has 6k + 2 layers, not {depth}")
-    return blocks, blocks, blocks
 
 
 def _stem(channels: int, outputs: int) -> dict[str, nn.Module]:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from models.plans import VGG_CONVOLUTIONS, VGG_WIDTHS
 from models.pytorch.layers import GlobalMean, conv, initialise, named
-
-WIDTHS = (64, 128, 256, 512, 512)
-CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
 def vgg(
@@ -23,11 +21,11 @@ def vgg(
     """
     features: list[nn.Module] = []
     inputs = shape[0]
-    for stage, (outputs, count) in enumerate(zip(WIDTHS, CONVOLUTIONS[depth], strict=True)):
+    for stage, (outputs, count) in enumerate(zip(VGG_WIDTHS, VGG_CONVOLUTIONS[depth], strict=True)):
         for _ in range(count):
             features += [conv(inputs, outputs, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs = outputs
-        if stage >= len(WIDTHS) - pools:
+        if stage >= len(VGG_WIDTHS) - pools:
             features.append(nn.MaxPool2d(2))
     if not hidden:
         return initialise(
