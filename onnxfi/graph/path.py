@@ -46,6 +46,15 @@ class Path:
                 value = self._dequantize(node, index, value, before)
         return index, value
 
+    @property
+    def moves(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """What of the way changes the order of words: shape before, and order of axes, of each transpose."""
+        return tuple(
+            (before, tuple(_attribute(node, "perm", tuple(reversed(range(len(before)))))))
+            for node, before in zip(self.nodes, self.shapes, strict=False)
+            if node.op_type == "Transpose"
+        )
+
     def _dequantize(self, node: onnx.NodeProto, index: Array, value: Array, shape: tuple[int, ...]) -> Array:
         scale = self.constants[node.input[1]]
         zero = self.constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros_like(scale, "i4")

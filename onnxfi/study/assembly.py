@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import onnxfi.study.settings as records
 from onnxfi.engine.prepare import Settings, look
 from onnxfi.engine.session import VERSION, resolve_provider
+from onnxfi.faults.space import Region
 from onnxfi.graph.network import Network
 from onnxfi.study.dataset import Dataset
 from onnxfi.study.identity import Identity
@@ -54,8 +55,10 @@ class Assembly:
     about: Mapping[str, Any]
 
 
-def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
+def assemble(model: Path | str, asked: Asked, processes: int, keep: Callable[[Region], bool] | None = None) -> Assembly:
     """Read the model and the images, and work out what to draw from; `processes` share the memory.
+
+    keep: which regions of those asked for; None: all.
 
     Raises ModelError, DataError, FaultError, ProviderError: one sentence for everything that keeps this from running.
     """
@@ -65,6 +68,8 @@ def assemble(model: Path | str, asked: Asked, processes: int) -> Assembly:
     dataset = read_images(network, asked.data, plan.seed)
     network, probe = look(network, dataset.images)
     targets = find_targets(network, probe, target)
+    if keep is not None:
+        targets = targets.only(keep)
     described = describe(plan, asked.precision, targets, network.stored)
     scheme = make_scheme(described, asked.precision, targets, len(dataset), network.stored)
     identity = Identity(

@@ -56,12 +56,7 @@ class Evidence:
 
     def correlation(self, weights: Weights, a: Counts, b: Counts) -> float:
         """Of the estimates of two kinds of trials that exclude each other: 0, or below."""
-        n = np.maximum(self.rates.trials, 1)
-        p, q, spread = a / n, b / n, weights**2 / n
-        variances = float(spread @ (p * (1 - p))), float(spread @ (q * (1 - q)))
-        if min(variances) <= 0:
-            return 0.0
-        return -float(spread @ (p * q)) / float(np.sqrt(variances[0] * variances[1]))
+        return self.rates.correlation(weights, a, b)
 
 
 def bounds(estimate: Estimate) -> Bounds:
@@ -77,7 +72,7 @@ def gather(results: Iterable[Result], rates: Rates, factors: Factors, answers: A
     hits: list[NDArray[Any]] = []
     for result in results:
         records, image = result.records, result.records["image"].astype(np.int64)
-        strata = _strata(result)
+        strata = strata_of(result)
         flags = sdc_flags(records, answers.confidence[image])
         if answers.labels is not None:
             label = answers.labels[image]
@@ -93,7 +88,7 @@ def gather(results: Iterable[Result], rates: Rates, factors: Factors, answers: A
     return Evidence(rates, factors, answers, seen, np.concatenate(hits) if hits else np.zeros(0, HIT))
 
 
-def _strata(result: Result) -> NDArray[np.int64]:
+def strata_of(result: Result) -> NDArray[np.int64]:
     """The stratum of each record of a unit, (T,)."""
     draws = [piece.stop - piece.start for piece in result.unit.pieces]
     each = len(result.records) // max(1, sum(draws))

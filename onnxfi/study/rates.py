@@ -59,6 +59,15 @@ class Rates:
             for value, low, high, n, N in zip(*bounds, trials, population, strict=True)
         ]
 
+    def correlation(self, weights: Weights, a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+        """Of the estimates of two kinds of trials that exclude each other, counted (H,) each: 0, or below."""
+        n = np.maximum(self.trials, 1)
+        p, q, spread = a / n, b / n, weights**2 / n
+        variances = float(spread @ (p * (1 - p))), float(spread @ (q * (1 - q)))
+        if min(variances) <= 0:
+            return 0.0
+        return -float(spread @ (p * q)) / float(np.sqrt(variances[0] * variances[1]))
+
     @property
     def trials(self) -> NDArray[np.int64]:
         """Trials of each stratum (H,)."""

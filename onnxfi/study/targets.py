@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -60,6 +60,19 @@ class Targets:
     def weight_sites(self, layer: int) -> int:
         """W_l of Eq. 15: the sites that are counted under this layer."""
         return sum(r.sites for r in self.space.regions if r.target == "weights" and r.layer == layer)
+
+    def only(self, keep: Callable[[Region], bool]) -> Targets:
+        """The targets with those regions that are kept. FaultError where none is."""
+        pairs = [p for p in zip(self.space.regions, self.channels, strict=True) if keep(p[0])]
+        if not pairs:
+            raise FaultError("Nothing is left to be injected.")
+        tensors = {region.tensor for region, _ in pairs}
+        return replace(
+            self,
+            space=FaultSpace([region for region, _ in pairs], self.space.fault_model),
+            channels=tuple(channels for _, channels in pairs),
+            readers={tensor: indices for tensor, indices in self.readers.items() if tensor in tensors},
+        )
 
     def regions(self) -> list[dict[str, Any]]:
         """The regions as plain JSON values, for a study's identity; bits as a mask."""
