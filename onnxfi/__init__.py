@@ -7,12 +7,13 @@
     merge     join the shards of a study
 
 `write_report` writes a study's page again, or one that compares several. `onnxfi.api.vigor` decides vulnerability from
-a few runs of each site; `onnxfi.vigor` is the package behind it.
+a few runs of each site, and `onnxfi.api.parity` whether two files of one network fail alike; `onnxfi.vigor` and
+`onnxfi.parity` are the packages behind them.
 
 Importing this is light; the heavy libraries come with the first call.
 """
 
-from onnxfi.api import Run, Vulnerability, analyze, explain, inject, merge, show, write_report
+from onnxfi.api import Parity, Run, Vulnerability, analyze, explain, inject, merge, show, write_report
 from onnxfi.errors import DataError, EngineError, FaultError, ModelError, OnnxfiError, ProviderError, StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 from onnxfi.vigor.settings import Sampling
@@ -27,6 +28,7 @@ __all__ = [
     "Machine",
     "ModelError",
     "OnnxfiError",
+    "Parity",
     "Plan",
     "Precision",
     "ProviderError",

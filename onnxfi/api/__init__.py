@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxfi.api.pairs import Parity as Parity
+from onnxfi.api.pairs import compare_studies as compare_studies
+from onnxfi.api.pairs import parity as parity
 from onnxfi.engine.installed import check
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target

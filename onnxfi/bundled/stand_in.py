@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from onnxfi.bundled import data_path, model_path
+from onnxfi.bundled import data_path, model_path, twin_path
 from onnxfi.study.settings import Data
 
 
@@ -16,3 +16,8 @@ def stand_in(model: Path | str | None, data: Data) -> tuple[Path | str, Data]:
     if not data.paths and data.synthetic is None:
         data = replace(data, paths=(data_path(),))
     return model_path(), data
+
+
+def twins() -> tuple[Path, Path]:
+    """The bundled model and its Keras twin."""
+    return model_path(), twin_path()
