@@ -16,7 +16,7 @@ Importing this is light; the heavy libraries come with the first call.
 from onnxfi.api import Parity, Run, Vulnerability, analyze, explain, inject, merge, show, write_report
 from onnxfi.errors import DataError, EngineError, FaultError, ModelError, OnnxfiError, ProviderError, StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
-from onnxfi.vigor.settings import Sampling
+from onnxfi.vigor.settings import Experiments, Sampling
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "Data",
     "DataError",
     "EngineError",
+    "Experiments",
     "FaultError",
     "Machine",
     "ModelError",

@@ -14,6 +14,7 @@ PUBLIC = [
     "Data",
     "DataError",
     "EngineError",
+    "Experiments",
     "FaultError",
     "Machine",
     "ModelError",

@@ -21,8 +21,8 @@ from onnxfi.api.pairs import parity as parity
 from onnxfi.engine.installed import check
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.vigor.settings import Experiments, Method, Question, Sampling, usual_target
 from onnxfi.vigor.settings import Listener as Searching
-from onnxfi.vigor.settings import Method, Question, Sampling, usual_target
 
 if TYPE_CHECKING:
     from onnxfi.metrics.safety import Groups
@@ -128,6 +128,7 @@ def vigor(
     confidence: float = 0.99,
     machine: Machine | None = None,
     validate: float | None = None,
+    experiments: Experiments | None = None,
     out: Path | str | None = None,
     progress: Searching | None = None,
 ) -> Vulnerability:
@@ -143,6 +144,7 @@ def vigor(
     paper      DeepVigor+ as published
     confidence of every interval
     validate   afterwards, inject real faults into this share of the channels; how well both agree is in `found`
+    experiments  the paper's own, made of a complete analysis
     out        a folder for vigor.json, ranges.npz and tables, or deepvigor.json and neurons.csv, and report.html; of a
                study's folder the room `vigor` in it, and the study's page tells of it, too
     progress   called with the layer that comes next, pairs decided, and all pairs
@@ -152,7 +154,7 @@ def vigor(
     """
     check()
     from onnxfi.bundled.stand_in import stand_in
-    from onnxfi.report import deepvigor, vigor
+    from onnxfi.report import deepvigor, vigor, vigor_experiments
     from onnxfi.report.ranges import home
     from onnxfi.report.tell import tell_vigor
     from onnxfi.vigor.analysis import analyze
@@ -166,6 +168,8 @@ def vigor(
     if method == "deepvigor":
         if validate is not None:
             raise StudyError("DeepVigor is validated on unseen images in any case: leave --validate out.")
+        if experiments is not None:
+            raise StudyError("Samples and batches are compared for DeepVigor+: leave --method deepvigor out.")
         ranges = find_ranges(model, question, progress)
         found = deepvigor.facts(ranges)
         if folder:
@@ -174,8 +178,10 @@ def vigor(
         return Vulnerability(found, ranges, folder)
     analysis = analyze(model, question, progress)
     found = vigor.facts(analysis, () if validate is None else compare(analysis, validate))
+    found |= vigor_experiments.facts(analysis, experiments or Experiments())
     if folder:
         vigor.write(folder, analysis, found)
+        vigor_experiments.write(folder, found)
         tell_vigor(folder)
     return Vulnerability(found, analysis, folder)
 

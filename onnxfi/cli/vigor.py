@@ -11,11 +11,11 @@ import click
 from onnxfi.cli import faults
 from onnxfi.cli.images import image_options, taken
 from onnxfi.cli.machine import machine_options
-from onnxfi.cli.options import Command, option
+from onnxfi.cli.options import Command, numbers, option
 from onnxfi.study.settings import Machine
-from onnxfi.vigor.settings import Sampling, usual_target
+from onnxfi.vigor.settings import Experiments, Sampling, usual_target
 
-DEPTH, OUTPUT = "How much is looked at", "Output"
+DEPTH, BESIDE, OUTPUT = "How much is looked at", "The paper's experiments", "Output"
 METHODS = ["deepvigor+", "deepvigor"]
 
 
@@ -78,6 +78,15 @@ METHODS = ["deepvigor+", "deepvigor"]
     metavar="SHARE",
     help="Afterwards, inject real faults into this share of the channels and say how well both agree.",
 )
+@option(
+    BESIDE,
+    "--sampling-ratios",
+    type=numbers,
+    metavar="RATIOS",
+    help="How far samples of so many channels are off, and what they would take: 0.05,0.1,0.15,0.2 (Tables IV, VII).",
+)
+@option(BESIDE, "--repeats", type=int, metavar="N", default=50, help="Samples of each ratio.")
+@option(BESIDE, "--image-batches", type=int, metavar="N", help="MVF of each of N batches of the images (Fig. 10).")
 @option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
 @option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
 @machine_options
@@ -101,6 +110,7 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor net.onnx --data test.npz --preset cifar10 --activation mac
       onnxfi vigor small.onnx --data images.npz --out ranges/
       onnxfi vigor small.onnx --data images.npz --paper
+      onnxfi vigor small.onnx --data images.npz --sampling-ratios 0.05,0.1,0.15,0.2 --image-batches 5
       onnxfi vigor --method deepvigor --channel-sampling-ratio 0.1
     """
     from onnxfi import api
@@ -117,6 +127,9 @@ def vigor(model: Path | None, **options: Any) -> None:
         options["channel_sampling_ratio"], options["site_images"], options["seed"], options["channel_sites"]
     )
     machine = Machine(**{name: options[name] for name in ("exact", "provider", "workers", "memory")})
+    ratios, batches = options["sampling_ratios"], options["image_batches"]
+    asked = ratios is not None or batches is not None
+    experiments = Experiments(ratios or (), options["repeats"], batches) if asked else None
     with Searching() as progress:
         run = api.vigor(
             model,
@@ -128,6 +141,7 @@ def vigor(model: Path | None, **options: Any) -> None:
             confidence=options["confidence"],
             machine=machine,
             validate=options["validate"],
+            experiments=experiments,
             out=options["out"],
             progress=progress,
         )

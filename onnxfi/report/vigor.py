@@ -22,6 +22,7 @@ are values run, population counts faults, the interval is at `confidence` and is
     simulations          [{target, analysis, complete, exhaustive, layer, data_unaware, data_aware}]
     validation           [{target, channels, trials, mae, mae_low, mae_high, relative, rank, rank_low, rank_high,
                          constant}], --validate: fields of onnxfi.vigor.validate.Agreement
+    resampling, batches  where asked for: onnxfi.report.vigor_experiments
     image_inferences, equivalent_inferences, seconds, provider, confidence, warnings, settings
 
 Files beside it:
@@ -63,8 +64,7 @@ def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, 
     """The object that the module's docstring tells of, in plain JSON values."""
     estimates, targets, question = analysis.estimates, analysis.targets, analysis.question
     factors = estimates.factors
-    sizes = [(targets.outputs.get(i, 0), targets.weight_sites(i)) for i in range(1 + targets.layers[-1].index)]
-    outputs, weights = [size[0] for size in sizes], [size[1] for size in sizes]
+    outputs, weights = estimates.sizes
     sampling = question.sampling
     return {
         "format": 1,
@@ -80,7 +80,9 @@ def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, 
                 "op": layer.op,
                 "weights": _rate(estimates.estimate(factors.lvf("weights", layer.index))),
                 "activations": _rate(estimates.estimate(factors.lvf("activations", layer.index))),
-                "total": _rate(estimates.estimate(factors.layer_total(layer.index, *sizes[layer.index]))),
+                "total": _rate(
+                    estimates.estimate(factors.layer_total(layer.index, outputs[layer.index], weights[layer.index]))
+                ),
             }
             for layer in targets.layers
         ],

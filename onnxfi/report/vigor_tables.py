@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from onnxfi.metrics.estimate import Estimate
-from onnxfi.report import deepvigor
+from onnxfi.report import deepvigor, vigor_experiments
 from onnxfi.report.tables import SITES, plain, rate, table, titled
 
 _MOST_BITS = 12
@@ -32,6 +32,7 @@ def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
     yield _audit(found)
     if found["validation"]:
         yield _validation(found)
+    yield from vigor_experiments.blocks(found)
     yield _simulations(found)
     yield Text(
         f"\n{found['image_inferences']:,} image inferences, worth {found['equivalent_inferences']:,.0f} whole ones, "

@@ -58,9 +58,16 @@ class Estimates:
         """Of the VF of each region."""
         return tuple(self._moments(m, m.sites, m.bits) for m in self.measured)
 
+    @property
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """N_l and W_l of Eq. 15, by layer index: words that a layer's op writes for one image, and its weight sites."""
+        targets = self.targets
+        indices = range(1 + targets.layers[-1].index)
+        return [targets.outputs.get(i, 0) for i in indices], [targets.weight_sites(i) for i in indices]
+
     def estimate(self, weights: Weights | None) -> Estimate | None:
         """The factor whose share of each stratum is `weights` (H,); None for None."""
-        return None if weights is None else self._joined(self._shares(weights), self.moments)
+        return None if weights is None else self._joined(self.shares(weights), self.moments)
 
     def bit(self, target: Target, dtype: str, bit: int) -> Estimate:
         """BVF: every word of `dtype` of the target is equally likely."""
@@ -86,7 +93,7 @@ class Estimates:
             low, high = self._interval(found)
             yield int(channel), Estimate(found.value, low, high, count * images, each * len(m.region.bits))
 
-    def _shares(self, weights: Weights) -> Array:
+    def shares(self, weights: Weights) -> Array:
         """A stratum's weight, shared among its regions by their faults."""
         shares = np.zeros(len(self.measured))
         for weight, stratum in zip(weights, self.strata, strict=True):

@@ -44,6 +44,29 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Experiments:
+    """What is made of a complete analysis beside its answer: the papers' experiments, with nothing run again.
+
+    ratios   shares of the channels: how far samples of so many are off, and what they would take (Tables IV, VII, VIII)
+    repeats  how many samples of each
+    batches  into so many parts the images are parted, to see how far these are apart (Fig. 10)
+    """
+
+    ratios: tuple[float, ...] = ()
+    repeats: int = 50
+    batches: int | None = None
+
+    def __post_init__(self) -> None:
+        for ratio in self.ratios:
+            if not 0 < ratio <= 1:
+                raise StudyError(f"--sampling-ratios has {ratio}; give fractions above 0, at most 1.")
+        if self.repeats < 1:
+            raise StudyError(f"--repeats is {self.repeats}; give at least 1.")
+        if self.batches is not None and self.batches < 2:
+            raise StudyError(f"--image-batches is {self.batches}; give at least 2.")
+
+
+@dataclass(frozen=True)
 class Question:
     """What is asked of a network.
 
