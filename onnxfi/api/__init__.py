@@ -125,6 +125,7 @@ def vigor(
     sampling: Sampling | None = None,
     method: Method = "deepvigor+",
     paper: bool = False,
+    gradient_test: bool = False,
     confidence: float = 0.99,
     machine: Machine | None = None,
     validate: float | None = None,
@@ -142,6 +143,7 @@ def vigor(
     method     'deepvigor+': rates of sites, channels, layers and bits. 'deepvigor': ranges of neurons by class,
                validated on images that they were not found on
     paper      DeepVigor+ as published
+    gradient_test  with its gradient test too, which skips what it should not; needs the extra `gradient`
     confidence of every interval
     validate   afterwards, inject real faults into this share of the channels; how well both agree is in `found`
     experiments  the paper's own, made of a complete analysis
@@ -163,7 +165,7 @@ def vigor(
 
     model, data = stand_in(model, data or Data())
     target = target or usual_target(method, paper)
-    question = Question(target, data, sampling or Sampling(), confidence, machine or Machine(), paper)
+    question = Question(target, data, sampling or Sampling(), confidence, machine or Machine(), paper, gradient_test)
     folder = None if out is None else home(Path(out))
     if method == "deepvigor":
         if validate is not None:

@@ -73,6 +73,13 @@ METHODS = ["deepvigor+", "deepvigor"]
 )
 @option(
     DEPTH,
+    "--gradient-test",
+    is_flag=True,
+    help="With --paper, its gradient test: sides with a zero gradient are not searched, which an audit judges. Needs "
+    "the extra: pip install 'onnxfi[gradient]'.",
+)
+@option(
+    DEPTH,
     "--validate",
     type=float,
     metavar="SHARE",
@@ -135,6 +142,7 @@ def vigor(model: Path | None, **options: Any) -> None:
             model,
             method=options["method"],
             paper=options["paper"],
+            gradient_test=options["gradient_test"],
             data=taken(options),
             target=target,
             sampling=sampling,

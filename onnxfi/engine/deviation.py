@@ -11,12 +11,14 @@ import numpy as np
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.head import Head
 from onnxfi.engine.operands import Operands
-from onnxfi.engine.route import Route, node_of
+from onnxfi.engine.probe import Counted, Fixed
+from onnxfi.engine.route import Route, node_of, tail_piece
 from onnxfi.engine.tail import Patch, equal_words
 from onnxfi.errors import EngineError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.space import TRIAL, Region
 from onnxfi.graph.chain import constant
+from onnxfi.graph.cut import SubGraph
 
 Array = np.ndarray[Any, Any]
 
@@ -60,6 +62,26 @@ class Deviations(Engine):
             words = constant(self._prepared.network.model, found.tensor) if weights else self._golden[found.tensor]
             self._largest[region] = float(np.abs(words.astype(np.float64)).max())
         return self._largest[region]
+
+    def piece(self, region: int) -> SubGraph:
+        """From the words of an activation `region` to the logits, weights inside."""
+        p = self._prepared
+        return tail_piece(p.network, self.regions[region].tensor, p.probe)
+
+    def read(self, tensor: str, image: Array) -> Array:
+        """What a tensor at a cut holds on images (T,), fault-free: a row each, or what no image changes.
+
+        Raises EngineError where its rows do not lie one after the other.
+        """
+        kind = self._prepared.probe.kinds[tensor]
+        if isinstance(kind, Fixed):
+            return kind.value
+        if isinstance(kind, Counted):
+            return np.asarray(kind.base + kind.step * len(image))
+        layout = self._prepared.probe.rows(tensor).layout
+        if (layout.axis, layout.repeat) != (0, 1):
+            raise EngineError(f"The rows of {tensor!r} do not lie one after the other: leave its layer out.")
+        return np.asarray(self._golden[tensor][image])
 
     def put(self, region: int, image: Array, site: Array, values: Array) -> Array:
         """Outcomes, RECORD (T,), of `values` (T,), of the region's dtype, in the place of the stored words."""

@@ -19,6 +19,9 @@ are values run, population counts faults, the interval is at `confidence` and is
                          of the pairs audited, which are tried whole, sides with a critical value, those of them with a
                          safe value beyond one, and VF found by search less VF measured (as published: no audit);
                          where a layer reads the image, values are tried one by one instead (onnxfi.vigor.descent)
+    gradient_test        [{target, sides, skipped, audited, wrong, error}], --gradient-test: of so many sides, two a
+                         pair, those not searched, those of them searched all the same, the ones of these that have a
+                         critical deviation, and by these the VF found with the test less the one without it
     simulations          [{target, analysis, complete, exhaustive, layer, data_unaware, data_aware}]
     validation           [{target, channels, trials, mae, mae_low, mae_high, relative, rank, rank_low, rank_high,
                          constant}], --validate: fields of onnxfi.vigor.validate.Agreement
@@ -53,6 +56,7 @@ from onnxfi.metrics.estimate import Estimate
 from onnxfi.study import place
 from onnxfi.vigor.analysis import Analysis
 from onnxfi.vigor.costs import simulations
+from onnxfi.vigor.gradient import Skips
 from onnxfi.vigor.measured import Measured
 from onnxfi.vigor.pairs import Audit
 from onnxfi.vigor.validate import Agreement
@@ -95,6 +99,7 @@ def facts(analysis: Analysis, agreement: Sequence[Agreement] = ()) -> dict[str, 
         "bits": [] if question.paper else list(_bits(analysis)),
         "outcomes": {target: _outcomes(analysis, target) for target in ("weights", "activations")},
         "search": [_search(target, estimates.measured) for target in factors.targets],
+        "gradient_test": [_skipped(target, estimates.measured) for target in factors.targets if question.gradient_test],
         "simulations": [asdict(simulations(estimates, target, not question.paper)) for target in factors.targets],
         "validation": [asdict(row) for row in agreement],
         "image_inferences": analysis.cost.image_inferences,
@@ -179,6 +184,20 @@ def _search(target: str, measured: tuple[Measured, ...]) -> dict[str, Any]:
         "sides": audit.sides,
         "broken": audit.broken,
         "error": audit.error,
+    }
+
+
+def _skipped(target: str, measured: tuple[Measured, ...]) -> dict[str, Any]:
+    mine = [m for m in measured if m.region.target == target]
+    skips = sum((m.skips for m in mine), Skips())
+    pairs = sum(m.pairs.size for m in mine)
+    return {
+        "target": target,
+        "sides": 2 * pairs,
+        "skipped": skips.sides,
+        "audited": skips.audited,
+        "wrong": skips.wrong,
+        "error": -skips.missed / skips.audited * skips.sides / pairs if skips.audited else None,
     }
 
 

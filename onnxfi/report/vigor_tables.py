@@ -30,6 +30,8 @@ def blocks(found: dict[str, Any]) -> Iterator[RenderableType]:
     if any(row and row["non_finite"] for row in found["outcomes"].values()):
         yield _outcomes(found)
     yield _audit(found)
+    if found["gradient_test"]:
+        yield _gradient(found)
     if found["validation"]:
         yield _validation(found)
     yield from vigor_experiments.blocks(found)
@@ -129,6 +131,16 @@ def _audit(found: dict[str, Any]) -> RenderableType:
     errors = [None if row["error"] is None else 100 * row["error"] for row in rows]
     made.add_row("audit: error of the VF, points", *("-" if e is None else f"{e:+.4f}" for e in errors))
     return titled(title, made)
+
+
+def _gradient(found: dict[str, Any]) -> RenderableType:
+    made, rows = table("", *_targets(found)), found["gradient_test"]
+    made.add_row("sides not searched", *(f"{row['skipped']:,} of {row['sides']:,}" for row in rows))
+    made.add_row("audit: of these searched all the same", *(f"{row['audited']:,}" for row in rows))
+    made.add_row("audit: wrongly skipped", *(f"{row['wrong']:,}" for row in rows))
+    errors = [None if row["error"] is None else 100 * row["error"] for row in rows]
+    made.add_row("audit: error of the VF by it, points", *("-" if e is None else f"{e:+.4f}" for e in errors))
+    return titled("The gradient test", made)
 
 
 def _validation(found: dict[str, Any]) -> RenderableType:

@@ -23,6 +23,7 @@ from onnxfi.vigor.course import paper_course, real_course
 from onnxfi.vigor.crew import Crew
 from onnxfi.vigor.deepvigor_plus import Part
 from onnxfi.vigor.estimates import Estimates
+from onnxfi.vigor.gradient import check
 from onnxfi.vigor.measured import Measured, gather
 from onnxfi.vigor.pairs import Array
 from onnxfi.vigor.settings import Listener, Question
@@ -56,7 +57,12 @@ def analyze(model: Path | str, question: Question, progress: Listener | None = N
     started = time.monotonic()
     assembly, workers = put_together(model, question)
     targets, images = assembly.targets, len(assembly.dataset)
-    course = (paper_course if question.paper else real_course)(assembly, question.sampling)
+    if question.gradient_test:
+        check(assembly.network)
+    if question.paper:
+        course = paper_course(assembly, question.sampling, question.gradient_test)
+    else:
+        course = real_course(assembly, question.sampling)
     total, done = sum(drawn.image.size for drawn in course.draws), 0
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:

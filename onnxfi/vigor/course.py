@@ -44,7 +44,7 @@ def real_course(assembly: Assembly, sampling: Sampling) -> Course:
     return Course(runnable(targets), draws, jobs)
 
 
-def paper_course(assembly: Assembly, sampling: Sampling) -> Course:
+def paper_course(assembly: Assembly, sampling: Sampling, gradient_test: bool = False) -> Course:
     """The paper's filters and neurons. Raises StudyError for a layer that the paper's arithmetic does not know."""
     targets, images, network = assembly.targets, len(assembly.dataset), assembly.network
     regions, written = targets.space.regions, _sums(assembly)
@@ -70,7 +70,7 @@ def paper_course(assembly: Assembly, sampling: Sampling) -> Course:
     def jobs(number: int) -> Iterable[Job[Part]]:
         drawn = draws[number]
         positions = prepared[number].elements // drawn.channels
-        return paper.jobs(number, drawn, regions[number], positions, sampling)
+        return paper.jobs(number, drawn, regions[number], positions, sampling, gradient_test)
 
     return Course(tuple(prepared), tuple(draws), jobs)
 

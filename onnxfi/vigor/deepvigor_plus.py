@@ -26,6 +26,7 @@ from onnxfi.faults.space import Region
 from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.candidates import flips, operand_flips
+from onnxfi.vigor.gradient import NO_SKIPS, Skips
 from onnxfi.vigor.non_finite import Tried
 from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import Array, Audit, audit, decide
@@ -40,7 +41,7 @@ _AUDIT_SHARE = 0.01
 class Part:
     """A job's answer. hits (P, B): share of each bit's faults that are critical; lower, upper (P,): delta- and delta+,
     infinite where no deviation to that side is critical; wild (P, B): share of each bit's faults that leave a logit NaN
-    or infinite, all of them critical; tried: values run to know it."""
+    or infinite, all of them critical; tried: values run to know it; skips: of the gradient test, where it is on."""
 
     hits: NDArray[np.float32]
     lower: NDArray[np.float32]
@@ -48,6 +49,7 @@ class Part:
     wild: NDArray[np.float32]
     tried: int
     audit: Audit
+    skips: Skips = NO_SKIPS
 
 
 @dataclass(frozen=True)

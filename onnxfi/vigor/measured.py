@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxfi.faults.space import Region
 from onnxfi.vigor.deepvigor_plus import Part
+from onnxfi.vigor.gradient import NO_SKIPS, Skips
 from onnxfi.vigor.pairs import Audit
 from onnxfi.vigor.sample import Drawn
 
@@ -25,6 +26,7 @@ class Measured:
     tried    values run, without those of the audit
     wild     (S, B) and (S, I): as `bits` and `pairs`, of faults that leave a logit NaN or infinite
     seconds  wall time
+    skips    of the gradient test, where it is on
     """
 
     region: Region
@@ -37,6 +39,7 @@ class Measured:
     audit: Audit
     wild: tuple[NDArray[np.float64], NDArray[np.float32]]
     seconds: float = 0.0
+    skips: Skips = NO_SKIPS
 
     @property
     def no_answer(self) -> Measured:
@@ -60,7 +63,7 @@ def gather(region: Region, drawn: Drawn, parts: Iterable[Part]) -> Measured:
     sites, images = drawn.image.shape
     bits, wild_bits = (np.zeros((sites, len(region.bits))) for _ in range(2))
     pairs, lower, upper, wild = (np.empty(sites * images, np.float32) for _ in range(4))
-    at, tried, audit = 0, 0, Audit()
+    at, tried, audit, skips = 0, 0, Audit(), Skips()
     for part in parts:
         here = np.arange(at, at + len(part.hits))
         site, first = np.unique(here // images, return_index=True)
@@ -68,10 +71,10 @@ def gather(region: Region, drawn: Drawn, parts: Iterable[Part]) -> Measured:
         wild_bits[site] += np.add.reduceat(part.wild, first, axis=0)
         pairs[here], lower[here], upper[here] = part.hits.mean(axis=1), part.lower, part.upper
         wild[here] = part.wild.mean(axis=1)
-        at, tried, audit = at + len(here), tried + part.tried, audit + part.audit
+        at, tried, audit, skips = at + len(here), tried + part.tried, audit + part.audit, skips + part.skips
     shape = (sites, images)
     pairs, lower, upper, wild = (part.reshape(shape) for part in (pairs, lower, upper, wild))
     no_answer = wild_bits / images, wild
     return Measured(
-        region, drawn, bits / images, pairs, lower, upper, tried, audit, no_answer, time.monotonic() - started
+        region, drawn, bits / images, pairs, lower, upper, tried, audit, no_answer, time.monotonic() - started, skips
     )

@@ -76,6 +76,7 @@ class Question:
     confidence  of every interval
     machine     where it runs
     paper       DeepVigor+ as its paper has it, powers of two and all; activations are `mac`
+    gradient_test  of the paper: sides with a zero gradient are not searched; needs the extra `gradient`
     """
 
     target: Target
@@ -84,6 +85,7 @@ class Question:
     confidence: float = 0.99
     machine: Machine = field(default_factory=Machine)
     paper: bool = False
+    gradient_test: bool = False
 
     def __post_init__(self) -> None:
         if self.target.fault_model != "bit-flip":
@@ -92,6 +94,8 @@ class Question:
             raise StudyError("The paper knows weights and --activation mac only: leave --paper or the others out.")
         if self.paper and self.sampling.images is not None:
             raise StudyError("The paper runs all images together: leave --paper or --site-images out.")
+        if self.gradient_test and not self.paper:
+            raise StudyError("The gradient test is the paper's: give --paper too, or leave --gradient-test out.")
         if not 0 < self.confidence < 1:
             raise StudyError(f"--confidence is {self.confidence}; give a fraction between 0 and 1, such as 0.99.")
         if self.machine.scheduler:
