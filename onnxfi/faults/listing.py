@@ -159,15 +159,21 @@ def fault_ids(listed: FaultList, places: Mapping[str, Place], space: FaultSpace)
 
 
 def _layer_ids(source: str, entries: Sequence[Entry], place: Place, space: FaultSpace) -> NDArray[np.uint64]:
-    layout, bits = place.layout, set(space.regions[place.region].bits)
+    layout, bits = place.layout, space.regions[place.region].bits
     for entry in entries:
-        if not layout.holds(np.array([entry.index]))[0]:
-            raise FaultError(f"{source}: {entry} is outside of that layer's weight, which has shape {layout.shape}.")
-        if entry.bit not in bits:
-            raise FaultError(f"{source}: {entry} has a bit that this fault space leaves out.")
-    site = layout.sites(np.array([entry.index for entry in entries], np.int64))
+        if len(entry.index) != len(layout.shape):
+            raise _outside(source, entry, layout)
+    index = np.array([entry.index for entry in entries], np.int64)
+    if (wrong := np.flatnonzero(~layout.holds(index))).size:
+        raise _outside(source, entries[wrong[0]], layout)
     bit = np.array([entry.bit for entry in entries], np.int64)
-    return space.ids(np.full(len(entries), place.region), site, bit)
+    if (wrong := np.flatnonzero(~np.isin(bit, bits))).size:
+        raise FaultError(f"{source}: {entries[wrong[0]]} has a bit that this fault space leaves out.")
+    return space.ids(np.full(len(entries), place.region), layout.sites(index), bit)
+
+
+def _outside(source: str, entry: Entry, layout: Layout) -> FaultError:
+    return FaultError(f"{source}: {entry} is outside of that layer's weight, which has shape {layout.shape}.")
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[Entry | tuple[int, int, int]]:

@@ -42,12 +42,13 @@ def pytorch_layout(network: Network, layer: Layer, parameter: Parameter) -> Layo
     return layout if turned != first else layout.transposed((1, 0))
 
 
-def depthwise_channels(network: Network, layer: Layer) -> int | None:
-    """The channels of a convolution that has a group for each of them; None for any other layer."""
-    node = Wiring(network.model.graph).node[layer.node]
-    groups = attribute(node, "group", 1)
-    single = layer.weight is not None and len(layer.weight.shape) > 2
-    return groups if layer.op == "Conv" and groups > 1 and single else None
+def depthwise_channels(network: Network, layer: Layer, layout: Layout) -> int | None:
+    """The channels of a convolution that has a group for each of them; None for any other layer.
+
+    `layout`: of its weight, in PyTorch's order of axes.
+    """
+    groups = attribute(Wiring(network.model.graph).node[layer.node], "group", 1)
+    return groups if layer.op == "Conv" and groups > 1 and layout.shape[1] == 1 else None
 
 
 def _order(node: NodeProto, rank: int) -> tuple[int, ...]:

@@ -43,6 +43,11 @@ def draw_list(network: Network, asked: Draw) -> FaultList:
     names = [list_name(network, weight) for weight in found]
     if not found:
         raise FaultError(f"{network.path.name} has no weight of rank 2 or more to draw faults of.")
+    known = {weight.parameter.tensor for weight in found}
+    if odd := next((layer for layer, p in network.parameters("weights") if p.tensor not in known), None):
+        raise FaultError(
+            f"The weight of layer {odd.id!r} reaches it by more than moving words: no index of a list leads into it."
+        )
     for weight, name in zip(found, names, strict=True):
         if weight.parameter.dtype != "float32":
             raise FaultError(f"Layer {name!r} stores {weight.parameter.dtype}; fault lists are of float32 weights.")

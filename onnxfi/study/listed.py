@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from onnxfi.errors import FaultError
 from onnxfi.faults.forms import Form
 from onnxfi.faults.layout import Layout
 from onnxfi.faults.listing import Entry, FaultList
@@ -55,17 +55,13 @@ def weights(network: Network) -> list[Weight]:
     """Every weight that a published list counts, in the order of the file's initializers.
 
     That is the order of PyTorch's named_parameters, in which the published lists are drawn; the graph's may differ.
-    FaultError where a weight's axes cannot be told from how it is stored.
+    A weight that reaches its layer by more than moving words is left out: no index leads into it.
     """
     found = []
     for layer, parameter in network.parameters("weights"):
         layout = pytorch_layout(network, layer, parameter)
-        if layout is None:
-            raise FaultError(
-                f"{network.path.name}: the weight of layer {layer.id!r} reaches it by more than moving words, so that "
-                "no index of a fault list leads into it."
-            )
-        found.append(Weight(layer, parameter, layout, depthwise_channels(network, layer)))
+        if layout is not None:
+            found.append(Weight(layer, parameter, layout, depthwise_channels(network, layer, layout)))
     place = {tensor.name: number for number, tensor in enumerate(network.model.graph.initializer)}
     recorded = {tensor: number for number, tensor in enumerate(names_of(network))}
     return sorted(found, key=lambda w: (recorded.get(w.parameter.tensor, -1), place[w.parameter.tensor]))
@@ -129,9 +125,10 @@ def twins(found: Mapping[str, Weight], reference: Network, network: Network) -> 
 
 
 def _print_of(network: Network, weight: Weight) -> bytes:
-    """Shape and values in PyTorch's order of axes."""
+    """A hash of shape and values in PyTorch's order of axes."""
     values = view(network, weight)
-    return repr((values.shape, values.dtype.str)).encode() + np.ascontiguousarray(values).tobytes()
+    name = f"{values.shape} {values.dtype.str} "
+    return hashlib.sha256(name.encode() + np.ascontiguousarray(values).tobytes()).digest()
 
 
 def view(network: Network, weight: Weight) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
