@@ -69,7 +69,7 @@ def _pair(text: str) -> tuple[str, Path]:
 def _list(_: argparse.Namespace) -> int:
     for entry in ARCHITECTURES.values():
         shape = "x".join(map(str, entry.shape))
-        print(f"{entry.name:18} {entry.dataset:13} {shape:9} {entry.classes:5} classes  {entry.about}")
+        print(f"{entry.name:20}  {entry.dataset:13}  {shape:9}  {entry.about}")
     return 0
 
 

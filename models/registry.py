@@ -74,70 +74,70 @@ HALF = Normalisation((0.5,) * 3, (0.5,) * 3)
 
 DNN_BENCHMARKS = (
     *(
-        _on(AKAMASTER, f"resnet{depth}", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=depth)
+        _on(AKAMASTER, f"resnet{depth}", "resnet:small", "no parameters in the shortcuts", depth=depth)
         for depth in (20, 32, 44, 56, 110)
     ),
-    _on(CIFAR10, "mobilenetv2", "mobilenet:cifar10", "MobileNetV2"),
+    _on(CIFAR10, "mobilenetv2", "mobilenet:cifar10", "ReLU, convolutions beside"),
     *(
-        _on(CIFAR10, f"vgg{depth}_bn", "vgg:vgg", f"VGG-{depth} with three linear layers", depth=depth)
+        _on(CIFAR10, f"vgg{depth}_bn", "vgg:vgg", "three linear layers", depth=depth)
         for depth in (11, 13, 16, 19)
     ),
     *(
-        _on(CIFAR10, f"densenet{depth}", "densenet:densenet", f"DenseNet-{depth}", depth=depth, names="torchvision")
+        _on(CIFAR10, f"densenet{depth}", "densenet:densenet", "a pool in front", depth=depth, names="torchvision")
         for depth in (121, 161)
     ),
-    _on(CIFAR10, "googlenet", "googlenet:cifar10", "GoogLeNet"),
+    _on(CIFAR10, "googlenet", "googlenet:cifar10", "one convolution in front"),
     _on(
-        CIFAR100, "resnet18-cifar100", "resnet:standard", "ResNet-18 behind a 3x3 convolution",
+        CIFAR100, "resnet18-cifar100", "resnet:standard", "a 3x3 convolution in front",
         depth=18, stem="small", names="weiaicunzai",
     ),
     _on(
-        CIFAR100, "densenet121-cifar100", "densenet:densenet", "DenseNet-121 without the first pool",
+        CIFAR100, "densenet121-cifar100", "densenet:densenet", "no pool in front",
         depth=121, names="weiaicunzai",
     ),
-    _on(CIFAR100, "googlenet-cifar100", "googlenet:cifar100", "GoogLeNet, three convolutions first"),
-    _on(GTSRB, "resnet20-gtsrb", "resnet:small", "CIFAR ResNet, shortcuts without parameters", depth=20),
+    _on(CIFAR100, "googlenet-cifar100", "googlenet:cifar100", "three convolutions in front"),
+    _on(GTSRB, "resnet20-gtsrb", "resnet:small", "no parameters in the shortcuts", depth=20),
     _on(
-        GTSRB, "densenet121-gtsrb", "densenet:densenet", "DenseNet-121 without the first pool",
+        GTSRB, "densenet121-gtsrb", "densenet:densenet", "no pool in front",
         depth=121, names="weiaicunzai",
     ),
-    _on(GTSRB, "vgg11_bn-gtsrb", "vgg:vgg", "VGG-11 with three linear layers", depth=11),
+    _on(GTSRB, "vgg11_bn-gtsrb", "vgg:vgg", "three linear layers", depth=11),
 )  # fmt: skip
 
 DEEPVIGOR = (
     _on(
-        CIFAR10, "vgg11", "vgg:vgg", "DeepVigor+'s VGG-11: no pool after the first convolution",
+        CIFAR10, "vgg11", "vgg:vgg", "DeepVigor+: one linear layer",
         depth=11, pools=4, hidden=0, bias=False,
     ),
-    _on(CIFAR100, "vgg16-cifar100", "vgg:vgg", "DeepVigor+'s VGG-16", depth=16),
-    _on(CIFAR100, "mobilenetv2-cifar100", "mobilenet:cifar100", "DeepVigor+'s MobileNetV2"),
-    _on(MNIST, "lenet5", "classic:lenet5", "DeepVigor's LeNet-5", padding=2),
-    _on(CIFAR10, "alexnet", "classic:alexnet", "DeepVigor's AlexNet, for small images"),
-    _on(MNIST, "mlp3", "classic:mlp", "DeepVigor's small MLP; the widths are ours", hidden=(256, 128)),
-    _on(MNIST, "mlp5", "classic:mlp", "DeepVigor's large MLP; the widths are ours", hidden=(512, 256, 128, 64)),
+    _on(CIFAR100, "vgg16-cifar100", "vgg:vgg", "DeepVigor+: three linear layers", depth=16),
+    _on(CIFAR100, "mobilenetv2-cifar100", "mobilenet:cifar100", "DeepVigor+: biases, ReLU6"),
+    _on(MNIST, "lenet5", "classic:lenet5", "DeepVigor", padding=2),
+    _on(CIFAR10, "alexnet", "classic:alexnet", "DeepVigor: for small images"),
+    _on(MNIST, "mlp3", "classic:mlp", "DeepVigor: the widths are ours", hidden=(256, 128)),
+    _on(MNIST, "mlp5", "classic:mlp", "DeepVigor: the widths are ours", hidden=(512, 256, 128, 64)),
     _on(
-        CIFAR100, "resnet18-c", "resnet:standard", "DeepVigor+'s ResNet-18-C",
+        CIFAR100, "resnet18-c", "resnet:standard", "DeepVigor+",
         depth=18, stem="small", names="kuangliu",
     ),
     _on(
-        LARGE, "resnet18-i", "resnet:standard", "DeepVigor+'s ResNet-18-I",
+        LARGE, "resnet18-i", "resnet:standard", "DeepVigor+",
         depth=18, stem="imagenet", names="torchvision",
     ),
     _on(
-        LARGE, "resnet34", "resnet:standard", "DeepVigor+'s ResNet-34",
+        LARGE, "resnet34", "resnet:standard", "DeepVigor+",
         depth=34, stem="imagenet", names="torchvision",
     ),
 )  # fmt: skip
 
 OTHERS = (
-    _on(_normalised(CIFAR10, HALF), "lenet5-mrfi", "classic:lenet5", "LeNet-5 of fffasttime/MRFI"),
+    _on(_normalised(CIFAR10, HALF), "lenet5-mrfi", "classic:lenet5", "of fffasttime/MRFI"),
     _on(
         replace(GTSRB, shape=(3, 32, 32), normalisation=HALF), "trafficsignnet", "classic:traffic_sign",
-        "TrafficSignNet of buenemann/gh_armrunner_mlops_gtsrb",
+        "of buenemann, for MLOps",
     ),
-    _on(DISTILLER, "resnet20-distiller", "resnet:distiller", "ResNet-20 of karanchahal/distiller", depth=20),
+    _on(DISTILLER, "resnet20-distiller", "resnet:distiller", "of karanchahal/distiller", depth=20),
     _on(
-        FASHION, "fashion-resnet8", "resnet:small", "the bundled demonstration model",
+        FASHION, "fashion-resnet8", "resnet:small", "the bundled model",
         depth=8, shortcut="conv",
     ),
 )  # fmt: skip

@@ -149,7 +149,9 @@ def test_first_of_each_class_by_hand() -> None:
 
 def test_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(ARCHITECTURES)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(ARCHITECTURES)
+    assert max(map(len, lines)) <= 80
 
 
 def test_train_without_data_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
