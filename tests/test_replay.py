@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -263,3 +264,9 @@ def test_another_list_does_not_go_on_in_the_same_folder(room: Path, whole: Repla
     (tmp_path / "list.csv").write_text(list_text(FaultList("list", tuple(some)), "list"))
     with pytest.raises(StudyError, match=r"holds another study: plan\.faults is"):
         faults.run(tmp_path / "list.csv", room / "pytorch.onnx", data=data(room), machine=ONE, out=whole.folder)
+
+
+def test_the_seconds_of_a_replay_are_those_it_took(room: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    found = run(room, tmp_path / "study")
+    assert 0 < found.cost.seconds <= time.monotonic() - started
