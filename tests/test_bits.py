@@ -73,6 +73,7 @@ def test_bit_0_is_the_least_significant(dtype: str) -> None:
         ("float32", -0.0, 0x80000000),
         ("float32", float("inf"), 0x7F800000),
         ("float32", 1e39, 0x7F800000),
+        ("float32", -(10**400), 0xFF800000),
         ("float16", 0.1, 0x2E66),  # 0.0999755859375, the nearest of binary16
         ("bfloat16", 1.00390625, 0x3F80),  # halfway between 1 and 1 + 2^-7: to even
         ("bfloat16", 1.00390625 + 2**-40, 0x3F81),  # a little more than halfway, which float32 could not tell

@@ -81,8 +81,11 @@ class Word:
             if not (limits.min <= number <= limits.max and int(number) == number):
                 raise FaultError(f"{number} is not a value of {self.dtype} ({limits.min} to {limits.max})")
             return int(number) & self.mask
-        with np.errstate(over="ignore"):
+        try:
             exact = np.array([number], np.float64)
+        except OverflowError:  # an integer of more than 308 digits
+            exact = np.array([np.inf if number > 0 else -np.inf])
+        with np.errstate(over="ignore"):
             once = _to_odd(exact) if self.dtype == "bfloat16" else exact  # float64 goes to bfloat16 by way of float32
             return int(self.words(once.astype(np.dtype(self.dtype)))[0])
 

@@ -19,6 +19,7 @@ START = 8
 """Trials that every stratum gets in the first round, or all it has."""
 _GROWTHS = (0.10, 0.15, 0.20, 0.25)
 _PRIOR = 0.1  # critical trials, and as many others, that are taken as seen in each kin
+_DOUBT = 0.25  # and in each stratum, beside its kin's
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,16 @@ def propose(design: Design, tally: Tally) -> NDArray[np.int64] | None:
 
 
 def planning_rates(design: Design, tally: Tally) -> NDArray[np.float64]:
-    """Rates to plan with, (H,): those of all strata of one kin together.
+    """Rates to plan with, (H,): those of all strata of one kin together, drawn towards 1/2 where trials are few.
 
     Never a stratum's own. Where its own luck sets its further share, a low estimate stays low and only a high one is
-    mended, and that bias costs coverage (0.96 was measured where 0.99 was asked).
+    mended, and that bias costs coverage. The same holds for a kin of few strata: without the second half of the rule
+    99 % intervals of a network of three layers held the MVF in 96 % of studies.
     """
     critical = np.bincount(design.kin, tally.critical) + _PRIOR
     seen = np.bincount(design.kin, tally.trials) + 2 * _PRIOR
-    return np.asarray((critical / seen)[design.kin])
+    rate = (critical / seen)[design.kin]
+    return np.asarray((tally.trials * rate + _DOUBT) / (tally.trials + 2 * _DOUBT))
 
 
 def _widths(design: Design, critical: NDArray[Any], trials: NDArray[np.int64]) -> NDArray[np.float64]:
