@@ -119,7 +119,7 @@ def analyze(model: Path | None, **options: Any) -> None:
 
     Injects faults until every rate is known to the precision asked for. Without MODEL it takes the bundled model and
     images. ^C stops it; the same command goes on. The folder gets the study, report.html, summary.json, layers.csv,
-    bits.csv and channels.csv.
+    bits.csv, channels.csv and confusion.csv.
 
     \b
     Example:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onnxfi.cli.options import Command
+from onnxfi.cli.options import Command, option
 
 
 class Group(click.Group):
@@ -22,7 +22,8 @@ class Group(click.Group):
 def groups() -> None:
     """Groups of classes, for safety-critical misclassification.
 
-    A misclassification is safety-critical when it leaves its group and the right group is one of supergroup A.
+    A misclassification is safety-critical when it leaves its group and the right group is one of supergroup A. Every
+    --groups takes one of the shipped groupings by name, or a file of your own.
 
     \b
     Example:
@@ -34,7 +35,7 @@ def groups() -> None:
 
 @groups.command()
 @click.argument("name", required=False, metavar="[NAME|FILE]")
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON form, and nothing else, to stdout.")
+@option("Options", "--json", "as_json", is_flag=True, help="Print the JSON form, and nothing else, to stdout.")
 def show(name: str | None, as_json: bool) -> None:
     """The groups of NAME, shipped or a file of your own; without NAME which ones are shipped.
 
@@ -76,8 +77,8 @@ def check(file: Path) -> None:
 
 
 @groups.command()
-@click.option("--data", type=click.Path(path_type=Path), multiple=True, help="Images that name their classes.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Or a text file with a class name on each line.")
+@option("Options", "--data", type=click.Path(path_type=Path), multiple=True, help="Images that name their classes.")
+@option("Options", "--labels", type=click.Path(path_type=Path), help="Or a text file with a class name on each line.")
 def draft(data: tuple[Path, ...], labels: Path | None) -> None:
     """Print a file of groups to begin with: each class in a group of its own, all of them in B.
 

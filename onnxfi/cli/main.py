@@ -46,7 +46,7 @@ def cli() -> None:
 
     \b
     Example:
-      onnxfi analyze                                     the bundled model and images
+      onnxfi analyze                                the bundled model and images
       onnxfi show model.onnx
       onnxfi analyze model.onnx --data images.npz
     """

@@ -13,9 +13,11 @@ from rich.text import Text
 from onnxfi.report.tables import console
 
 if TYPE_CHECKING:
+    from onnxfi.metrics.estimate import Estimate
     from onnxfi.study.conduct import Snapshot
     from onnxfi.study.tensorfi import Drawing
 
+_VAGUE = 0.1  # half-width from which on a rate says nothing
 _QUIET, _APART = 2.0, 10.0  # seconds before the first plain line, and between two
 
 
@@ -88,8 +90,12 @@ def words(snapshot: Snapshot) -> str:
     count = f"{progress.trials:,}"
     if snapshot.goal is None:
         count += f" of {progress.planned:,}"
-    rates = " ".join(
-        f"{target} {100 * (estimate.value or 0):.2f} ±{100 * estimate.half_width:.2f}"
-        for target, estimate in snapshot.mvf.items()
-    )
+    rates = " ".join(f"{target} {_known(estimate)}" for target, estimate in snapshot.mvf.items())
     return f"{count} trials, {progress.rate:,.0f}/s. MVF %: {rates}. LVF ±{100 * snapshot.widest:.1f}"
+
+
+def _known(estimate: Estimate) -> str:
+    """'1.41 ±0.21'; dots where most of it has not been looked at yet."""
+    if estimate.value is None or estimate.half_width > _VAGUE:
+        return "..."
+    return f"{100 * estimate.value:.2f} ±{100 * estimate.half_width:.2f}"

@@ -18,17 +18,27 @@ from onnxfi.cli.options import Command, option
     metavar="FILE",
     help="The page.  [default: report.html in RUN, or here for several]",
 )
-@option("Options", "--groups", metavar="NAME|FILE", help="Groups for safety-critical misclassification.")
-@option("Options", "--fit-per-mbit", type=float, metavar="R", help="Raw rate of bit upsets: adds failures in time.")
+@option(
+    "Options",
+    "--groups",
+    metavar="NAME|FILE",
+    help="Safety-critical misclassification by groups of classes: see `onnxfi groups`.",
+)
+@option(
+    "Options", "--fit-per-mbit", type=float, metavar="R", help="Failures in time, from R FIT of raw upsets per Mbit."
+)
 def report(runs: tuple[Path, ...], out: Path | None, groups: str | None, fit_per_mbit: float | None) -> None:
-    """Write the page of a study again, or one that compares several RUNS, from their journals alone.
+    """Write a study's page again, or one page that compares RUNS.
 
-    Groups and rates that are not given are taken as the last time. summary.json and the tables are written again, too.
+    RUNS are folders of studies, finished or not, or of `onnxfi vigor --out`. Nothing is run: pages come from journals,
+    and summary.json and the tables are written again, too. Groups and rates that are not given are taken as the last
+    time.
 
     \b
     Example:
       onnxfi report onnxfi-run/resnet20-1a2b3c4d --groups cifar10
       onnxfi report run-a run-b run-c --out models.html
+      onnxfi report run-a run-a/vigor
     """
     from onnxfi import api
 

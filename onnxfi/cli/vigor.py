@@ -102,7 +102,8 @@ METHODS = ["deepvigor+", "deepvigor"]
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write vigor.json, layers.csv, channels.csv, bits.csv and ranges.npz into it; or deepvigor.json, neurons.csv.",
+    help="Write report.html, vigor.json, layers.csv, channels.csv, bits.csv and ranges.npz into it; or with deepvigor "
+    "report.html, deepvigor.json and neurons.csv. In a study's folder they go into vigor/, and its page tells of them.",
 )
 @option(OUTPUT, "--json", "as_json", is_flag=True, help="Print the object of vigor.json, and nothing else, to stdout.")
 def vigor(model: Path | None, **options: Any) -> None:
@@ -159,3 +160,5 @@ def vigor(model: Path | None, **options: Any) -> None:
     console = tables.console()
     for block in vigor_tables.blocks(run.found):
         console.print(block)
+    if run.folder:
+        click.echo(f"\nWritten: {run.folder}, report.html in it")
