@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxfi.engine.engine import Engine
 from onnxfi.errors import StudyError
@@ -74,7 +75,7 @@ def replay(
             units = watch.missing(block)
             if not units and journal.unit(block, 0):
                 continue
-            with _opened(asked, block, work, machine, workers, journal) as (runner, question):
+            with _opened(asked, block, work, machine, workers, watch) as (runner, question):
                 for result in runner.run(units):
                     rows = asked.order[question.rows(result.unit)]
                     watch.add(replace(result, records=add_up(rows, result.records)))
@@ -92,18 +93,16 @@ def _plan(journal: Journal, asked: Replay) -> None:
 
 @contextmanager
 def _opened(
-    asked: Replay, block: int, work: Path, machine: Machine, workers: int, journal: Journal
+    asked: Replay, block: int, work: Path, machine: Machine, workers: int, watch: _Watch
 ) -> Iterator[tuple[Runner, BlockQuestion]]:
     """A runner for a block's units; its fault-free run is written down first."""
-    started = time.monotonic()
     span = asked.blocks.span(block)
     images = np.ascontiguousarray(asked.dataset.images[span])
     labels = None if asked.dataset.labels is None else asked.dataset.labels[span]
     regions = asked.space.regions
     with workshop(work) as room:
         engine = prepared(asked.network, images, regions, asked.engine, room)
-        if journal.unit(block, 0) is None:
-            journal.add(_golden(engine, labels, block, time.monotonic() - started))
+        watch.golden(_golden(engine, labels, block))
         source: Here | Elsewhere = Here(room)
         if machine.scheduler is not None:
             source = Elsewhere(asked.network, images, tuple(regions), asked.engine, engine.golden_class)
@@ -113,13 +112,11 @@ def _opened(
             yield runner, question
 
 
-def _golden(
-    engine: Engine, labels: np.ndarray[tuple[int], np.dtype[np.int64]] | None, block: int, took: float
-) -> Result:
+def _golden(engine: Engine, labels: NDArray[np.int64] | None, block: int) -> Result:
     """The fault-free run of a block as a unit of its own: it counts the labels' images."""
     logits = engine.golden_logits
     tally = add_up(np.zeros(len(logits), np.int64), judge(logits, logits, engine.golden_class, labels))
-    return Result(Unit(block, 0, (Piece(GOLDEN, 0, 1),)), tally, Cost(len(logits), float(len(logits)), took))
+    return Result(Unit(block, 0, (Piece(GOLDEN, 0, 1),)), tally, Cost(len(logits), float(len(logits))))
 
 
 class _Watch:
@@ -147,12 +144,22 @@ class _Watch:
         """The units of a block, of this shard, that the journal lacks."""
         return [unit for unit in self._mine(block) if self._journal.unit(block, unit.index) is None]
 
+    def golden(self, result: Result) -> None:
+        """Write the fault-free run of a block down, if it is not there, and what it cost to get ready."""
+        if self._journal.unit(result.unit.round, 0) is None:
+            self._write(result)
+
     def add(self, result: Result) -> None:
         """Write a unit down."""
+        self._write(result)
+        trials = int(result.records["images"].sum())
+        self._done, self._trials = self._done + trials, self._trials + trials
+
+    def _write(self, result: Result) -> None:
+        """With the wall time since the last one: all of them add up to what the replay took."""
         now = time.monotonic()
         self._journal.add(replace(result, cost=replace(result.cost, seconds=now - self._last)))
-        trials = int(result.records["images"].sum())
-        self._last, self._done, self._trials = now, self._done + trials, self._trials + trials
+        self._last = now
 
     def step(self, block: int) -> Step:
         """How far it is."""
