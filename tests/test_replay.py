@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnxfi import Data, DataError, FaultError, Machine, Precision, StudyError, analyze, inject, merge
+from onnxfi import Data, DataError, FaultError, Machine, Precision, StudyError, analyze, inject, merge, write_report
 from onnxfi.api import faults
 from onnxfi.faults.listing import Entry, FaultList, read_list
 from onnxfi.faults.writing import list_text
@@ -264,6 +264,11 @@ def test_another_list_does_not_go_on_in_the_same_folder(room: Path, whole: Repla
     (tmp_path / "list.csv").write_text(list_text(FaultList("list", tuple(some)), "list"))
     with pytest.raises(StudyError, match=r"holds another study: plan\.faults is"):
         faults.run(tmp_path / "list.csv", room / "pytorch.onnx", data=data(room), machine=ONE, out=whole.folder)
+
+
+def test_a_replay_has_no_page(whole: Replayed, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"is a replay of a fault list, which has results\.csv and no page"):
+        write_report([whole.folder], tmp_path / "page.html")
 
 
 def test_the_seconds_of_a_replay_are_those_it_took(room: Path, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def join(shards: Sequence[Path], folder: Path) -> Finding:
 def found(journal: Journal) -> Finding:
     """What the study of a journal found, as far as it has come."""
     identity, about = journal.identity, journal.about
+    if identity.plan.get("kind") == LISTED:
+        raise StudyError(f"{journal.folder} is a replay of a fault list, which has results.csv and no page.")
     try:
         settings: Mapping[str, Any] = about["settings"]
         precision = Precision(**settings["precision"])
