@@ -30,34 +30,43 @@ class Constants:
 
     def __init__(self, model: ModelProto) -> None:
         self.wiring = Wiring(model.graph)
-        self._imports = list(model.opset_import)
-        self._known: dict[str, Array] = {}
+        own = list(model.opset_import)
+        # The evaluator has some ops of newer opsets only; what they do to constants is the same.
+        self._imports = (own, [helper.make_opsetid("", 21), *(o for o in own if o.domain)])
+        self._known: dict[str, Array | None] = {}
 
-    def __contains__(self, tensor: str) -> bool:
-        return tensor in self.wiring.constant
-
-    def __getitem__(self, tensor: str) -> Array:
-        """The value; KeyError for a tensor that is none of these."""
+    def get(self, tensor: str) -> Array | None:
+        """The value; None where images change the tensor, or it cannot be computed."""
+        if tensor not in self.wiring.constant:
+            return None
         if tensor not in self._known:
             stored = self.wiring.initializer.get(tensor)
             if stored is not None:
                 self._known[tensor] = numpy_helper.to_array(stored)
-            else:
+            elif tensor in self.wiring.producer:
                 self._compute(self.wiring.producer[tensor])
-        return self._known[tensor]
+        return self._known.get(tensor)
 
     def _compute(self, node: NodeProto) -> None:
-        names = list(dict.fromkeys(name for name in node.input if name))
-        values = {name: self[name] for name in names}
         outputs = [name for name in node.output if name]
+        self._known.update(dict.fromkeys(outputs))
+        names = list(dict.fromkeys(name for name in node.input if name))
+        values = {name: self.get(name) for name in names}
+        if any(value is None for value in values.values()):
+            return
         graph = helper.make_graph(
             [node],
             "constant",
             [helper.make_empty_tensor_value_info(name) for name in names],
             [helper.make_empty_tensor_value_info(name) for name in outputs],
         )
-        made: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=self._imports)).run(outputs, values)
-        self._known.update({name: np.asarray(value) for name, value in zip(outputs, made, strict=True)})
+        for imports in self._imports:
+            try:
+                made: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(outputs, values)
+            except Exception:  # the evaluator raises whatever its ops raise, and none of it says that the model is bad
+                continue
+            self._known.update({name: np.asarray(value) for name, value in zip(outputs, made, strict=True)})
+            return
 
 
 @dataclass(frozen=True)
@@ -93,9 +102,10 @@ def affine(constants: Constants, layer: Layer, channels: int, rank: int, output:
     if node.op_type in ("Gemm", "FusedGemm"):
         scale = scale * _factor(node, "alpha")
     slot = BIAS_SLOT.get(node.op_type)
-    if slot is not None and len(node.input) > slot and node.input[slot] in constants:
-        bias = constants[node.input[slot]].astype(np.float64).ravel()
-        shift = shift + np.resize(bias, channels) * (_factor(node, "beta") if "Gemm" in node.op_type else 1.0)
+    bias = constants.get(node.input[slot]) if slot is not None and len(node.input) > slot else None
+    if bias is not None:
+        each = np.resize(bias.astype(np.float64).ravel(), channels)
+        shift = shift + each * (_factor(node, "beta") if "Gemm" in node.op_type else 1.0)
     end, passed = layer.output, list[str]()
     while end != output and len(wiring.readers(end)) == 1:
         reader, place = wiring.readers(end)[0]
@@ -125,16 +135,17 @@ def _step(
     second: whether channels lie on the tensor's second axis, which BatchNormalization works on.
     """
     others = [name for place, name in enumerate(node.input) if name and place != slot]
-    if any(name not in constants for name in others):
+    values = [value.astype(np.float64) for name in others if (value := constants.get(name)) is not None]
+    if len(values) != len(others):
         return None
     if node.op_type == "BatchNormalization" and slot == 0 and second:
-        gamma, beta, mean, variance = (constants[name].astype(np.float64) for name in others)
+        gamma, beta, mean, variance = values
         epsilon = next((float(a.f) for a in node.attribute if a.name == "epsilon"), 1e-5)
         scale = gamma / np.sqrt(variance + epsilon)
         return scale, beta - mean * scale
     if node.op_type not in _BINARY or len(others) != 1:
         return None
-    operand = _per_channel(constants[others[0]], axis, channels)
+    operand = _per_channel(values[0], axis, channels)
     if operand is None:
         return None
     one, nothing = np.ones(channels), np.zeros(channels)
@@ -147,12 +158,10 @@ def _step(
     return (1.0 / operand, nothing) if slot == 0 else None
 
 
-def _per_channel(value: Array, axis: int, channels: int) -> Vector | None:
+def _per_channel(value: Vector, axis: int, channels: int) -> Vector | None:
     """`value` as one number a channel; None where it varies along another axis, too."""
-    if value.dtype.kind != "f" and value.dtype.name != "bfloat16":
-        return None
     if value.size == 1:
         return np.full(channels, float(value.ravel()[0]))
     if value.size == channels and value.ndim >= -axis and value.shape[axis] == channels:
-        return np.asarray(value.astype(np.float64).ravel())
+        return np.asarray(value.ravel(), np.float64)
     return None

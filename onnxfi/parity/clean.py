@@ -53,7 +53,7 @@ class Clean:
     """The fault-free answers of both on the same images.
 
     logits_a, logits_b  (N, C)
-    difference, mean    largest and mean absolute difference of two logits
+    difference, mean    largest and mean absolute difference of two logits; None where they are of different types
     largest             absolute logit
     """
 
@@ -65,12 +65,12 @@ class Clean:
         return len(self.logits_a)
 
     @property
-    def difference(self) -> float:
-        return float(np.abs(self._apart).max())
+    def difference(self) -> float | None:
+        return None if self._apart is None else float(np.abs(self._apart).max())
 
     @property
-    def mean(self) -> float:
-        return float(np.abs(self._apart).mean())
+    def mean(self) -> float | None:
+        return None if self._apart is None else float(np.abs(self._apart).mean())
 
     @property
     def largest(self) -> float:
@@ -82,7 +82,9 @@ class Clean:
         return np.asarray(self.logits_a.argmax(axis=1) == self.logits_b.argmax(axis=1))
 
     @property
-    def _apart(self) -> NDArray[np.float64]:
+    def _apart(self) -> NDArray[np.float64] | None:
+        if self.logits_a.dtype.kind != self.logits_b.dtype.kind:
+            return None
         return self.logits_a.astype(np.float64) - self.logits_b.astype(np.float64)
 
 

@@ -49,7 +49,7 @@ class Kernel:
 
 
 def kernels(network: Network, probe: Probe) -> list[Kernel]:
-    """Of every layer that has a weight, in the layers' order."""
+    """Of every layer whose weight can be told, in the layers' order."""
     constants = Constants(network.model)
     return [kernel for layer in network.layers if (kernel := _kernel(network, probe, constants, layer)) is not None]
 
@@ -60,7 +60,9 @@ def _kernel(network: Network, probe: Probe, constants: Constants, layer: Layer) 
         return None
     node = constants.wiring.node[layer.node]
     path = find_path(network.model, stored.tensor, stored.path)
-    read = path.weight if path is not None else constants[node.input[stored.slot]]
+    read = path.weight if path is not None else constants.get(node.input[stored.slot])
+    if read is None:
+        return None
     weight = np.asarray(read.astype(np.float64))
     turned = weight.ndim == 2 and "Conv" not in layer.op
     if turned:

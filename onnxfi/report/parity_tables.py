@@ -81,11 +81,11 @@ def _some(rows: Sequence[Any]) -> list[Any]:
 
 
 def _clean(clean: Mapping[str, Any]) -> RenderableType:
-    lines = [
-        f"logits differ by at most {clean['difference']:.2g} (of up to {clean['largest']:.3g}), "
-        f"{clean['mean']:.1e} on average",
-        f"top-1 agrees on {clean['agree']:,} of {clean['images']:,} images",
-    ]
+    lines = ["logits are of different types, and are not compared"]
+    if clean["difference"] is not None:
+        apart = f"at most {clean['difference']:.2g} (of up to {clean['largest']:.3g}), {clean['mean']:.1e} on average"
+        lines = [f"logits differ by {apart}"]
+    lines.append(f"top-1 agrees on {clean['agree']:,} of {clean['images']:,} images")
     if clean["differ"]:
         lines.append("not on image " + ", ".join(map(str, _some(clean["differ"]))))
     if clean["top1_a"] is not None:
@@ -125,14 +125,14 @@ def points(values: Mapping[str, Any]) -> str:
 
 
 def _rates(found: Mapping[str, Any]) -> RenderableType:
-    kind = "paired" if found["paired"] else "of independent trials"
+    kind = "paired difference" if found["paired"] else "difference of independent trials"
     made = table("layer", "A", "B", "A less B")
     for target, row in found["mvf"].items():
         made.add_row(Text(f"MVF, {target}", style="bold"), *_sides(row))
     for row in found["layers"]:
         name = row["layer_a"] if len(found["mvf"]) == 1 else f"{row['layer_a']}, {row['target']}"
         made.add_row(Text(plain(name)), *_sides(row))
-    return titled(f"Vulnerability, %, and the {kind} difference, {_confidence(found)} intervals", made)
+    return titled(f"Vulnerability, %, and the {kind}, with {_confidence(found)} intervals", made)
 
 
 def _sides(row: Mapping[str, Any]) -> tuple[str, str, str]:
