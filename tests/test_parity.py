@@ -290,6 +290,8 @@ def test_command_line(room: Path) -> None:
     assert "6 of 6 layers with weights matched" in run.output
     assert all(len(line) <= 80 for line in run.output.splitlines())
     assert "DeepVigor+" in run.output
+    page = (room / "cli" / "report.html").read_text()
+    assert "Where they disagree" in page and "6 of 6 layers with weights matched" in page
     values = json.loads((room / "cli" / "parity.json").read_text())
     assert values["vigor"]["mvf"]["weights"]["a"]["trials"] > 0
     again = CliRunner().invoke(

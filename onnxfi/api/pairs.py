@@ -76,7 +76,7 @@ def parity(
     from onnxfi.parity.run import A, B, run
     from onnxfi.report import parity_files
     from onnxfi.report.parity import facts
-    from onnxfi.report.tell import tell, write_page
+    from onnxfi.report.tell import tell
     from onnxfi.study.labels import arranged
 
     if a is None and b is None:
@@ -106,7 +106,6 @@ def parity(
     if done.compared:
         for name, finding in ((A, done.compared.a), (B, done.compared.b)):
             tell(finding, folder / name, None, grouping)
-        write_page([folder / A, folder / B], folder / "report.html")
     return Parity(found, done, folder)
 
 

@@ -32,8 +32,8 @@
     left_out[]      sentences: faults that have no twin
     warnings[]
 
-Files: parity.json; match.csv, layers.csv, channels.csv, disagreements.csv; faults.csv of a list, a row a fault with its
-nine counts; a/ and b/, the studies.
+Files: parity.json and report.html, the page; match.csv, layers.csv, channels.csv, disagreements.csv; faults.csv of a
+list, a row a fault with its nine counts; a/ and b/, the studies.
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import pandas as pd
 from onnxfi.parity.listed import Listed
 from onnxfi.report.files import write_text
 from onnxfi.report.parity import to_json
+from onnxfi.report.parity_page import parity_page
 from onnxfi.report.parity_trials import OUTCOMES
 
-JSON = "parity.json"
+JSON, PAGE = "parity.json", "report.html"
 
 
 def write(folder: Path, found: Mapping[str, Any], listed: Listed | None = None) -> None:
@@ -30,6 +31,7 @@ def write(folder: Path, found: Mapping[str, Any], listed: Listed | None = None) 
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     write_text(folder / JSON, to_json(found))
+    write_text(folder / PAGE, parity_page(found))
 
 
 def _faults(listed: Listed) -> list[dict[str, Any]]:

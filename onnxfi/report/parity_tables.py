@@ -46,8 +46,8 @@ def _pairs(match: Mapping[str, Any]) -> RenderableType:
             Text(plain(row["layer_a"])),
             Text(plain(row["layer_b"])),
             told,
-            _small(row["weights"]),
-            _small(row["outputs"]),
+            small(row["weights"]),
+            small(row["outputs"]),
         )
     title = "Layers, and how far their weights and answers differ, relative to the largest"
     if any(row["rivals"] for row in match["pairs"]):
@@ -55,7 +55,8 @@ def _pairs(match: Mapping[str, Any]) -> RenderableType:
     return titled(title, made)
 
 
-def _small(value: float | None) -> str:
+def small(value: float | None) -> str:
+    """'1.2e-07', '0', or a dash where it is not known."""
     return "-" if value is None else f"{value:.1e}" if value else "0"
 
 
