@@ -9,6 +9,7 @@ from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.graph.channels import Channels
 from onnxfi.metrics.clustered import cluster_variance, intraclass_correlation, moment_interval
 from onnxfi.study.targets import LayerName, Targets
+from onnxfi.vigor.alike import spread
 from onnxfi.vigor.estimates import Estimates
 from onnxfi.vigor.measured import Measured
 from onnxfi.vigor.pairs import Audit
@@ -92,6 +93,28 @@ def test_intervals_cover_the_truth() -> None:
     print(f"\ncoverage: MVF {np.mean(mvf):.3f}, LVF {np.mean(lvf):.3f}")
     assert np.mean(mvf) >= 0.97
     assert np.mean(lvf) >= 0.97
+
+
+def sampled(table: np.ndarray, seed: int) -> Measured:
+    """20 % of the channels and a logarithm of the sites of a made-up layer (channels, sites, 32)."""
+    region = Region("weights", "weight", 0, "w", table.shape[0] * table.shape[1], "float32", BITS)
+    drawn = draw(0, Channels.along(table.shape[:2], 0), region.sites, 1, Sampling(channels=0.2, seed=seed))
+    bits = table.reshape(-1, 32)[drawn.site]
+    pairs = bits.mean(axis=1, keepdims=True).astype(np.float32)
+    bounds = np.zeros((len(bits), 1), np.float32)
+    return Measured(region, drawn, bits, pairs, bounds, bounds, 0, Audit(), (bits, pairs))
+
+
+def test_channels_that_are_unlike_are_named_and_others_are_not() -> None:
+    """64 channels of 100 sites, bit 30 critical at half of them; or, unlike, everywhere in every other channel and
+    nowhere else: VFs 1/32 and 0, a spread of one mean."""
+    alike, unlike = np.zeros((64, 100, 32)), np.zeros((64, 100, 32))
+    alike[:, :, 1] = np.random.default_rng(3).random((64, 100)) < 0.5
+    unlike[::2, :, 1] = 1
+    found = [spread(sampled(unlike, seed)) for seed in range(40)]
+    assert all(value is not None for value in found)
+    assert np.mean([value for value in found if value]) == pytest.approx(1, abs=0.1)
+    assert sum(spread(sampled(alike, seed)) is not None for seed in range(40)) <= 2
 
 
 def test_rates_of_channels_and_bits_by_hand() -> None:

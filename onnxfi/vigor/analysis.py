@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from onnxfi.engine.engine import Cost, Engine
 from onnxfi.engine.prepare import prepare
 from onnxfi.errors import StudyError
@@ -19,6 +17,7 @@ from onnxfi.study.assembly import Asked, Assembly, assemble
 from onnxfi.study.conduct import worker_count
 from onnxfi.study.settings import Plan, Precision
 from onnxfi.study.targets import Targets
+from onnxfi.vigor.alike import spread
 from onnxfi.vigor.course import paper_course, real_course
 from onnxfi.vigor.crew import Crew
 from onnxfi.vigor.deepvigor_plus import Part
@@ -27,8 +26,6 @@ from onnxfi.vigor.gradient import check
 from onnxfi.vigor.measured import Measured, gather
 from onnxfi.vigor.pairs import Array
 from onnxfi.vigor.settings import Listener, Question
-
-_ALIKE = 0.5  # spread of CVFs, relative to their mean, beyond which channels are called unlike
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,8 @@ def _layer(targets: Targets, region: Region) -> str:
 def _unlike(targets: Targets, measured: list[Measured]) -> Iterator[str]:
     """Sentences about layers of which a sample of channels says little: the paper takes channels for exchangeable."""
     for m in measured:
-        _, rates = m.channels()
-        if m.drawn.all_sites or len(rates) < 3 or rates.mean() <= 0:
-            continue
-        spread = float(np.std(rates, ddof=1) / rates.mean())
-        if spread > _ALIKE:
+        if (found := spread(m)) is not None:
             yield (
-                f"Channels of {_layer(targets, m.region)}, are unlike: their VFs spread by {100 * spread:.0f} % about "
+                f"Channels of {_layer(targets, m.region)}, are unlike: their VFs spread by {100 * found:.0f} % about "
                 "their mean, so that a few of them say little about the others."
             )
