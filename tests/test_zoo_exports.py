@@ -19,28 +19,27 @@ from models.__main__ import main  # noqa: E402
 from onnxfi.api import Data, Machine, Precision, analyze  # noqa: E402
 from onnxfi.graph.network import Network  # noqa: E402
 
-BUDGET = 2_000
-
 SMALL = ["lenet5", "trafficsignnet", "mlp3"]
 LARGE = [
     "mobilenetv2",  # depthwise convolutions
-    "vgg11",  # no residual links, and the most weights
+    "vgg11",  # no residual links, wide planes
     "densenet121",  # concatenations of concatenations
     "googlenet-cifar100",  # parallel branches
     "resnet18-cifar100",
 ]
+CASES = [(name, 2_000) for name in SMALL] + [pytest.param(name, 500, marks=pytest.mark.slow) for name in LARGE]
 
 
-@pytest.mark.parametrize("name", SMALL + [pytest.param(name, marks=pytest.mark.slow) for name in LARGE])
+@pytest.mark.parametrize(("name", "budget"), CASES)
 def test_network_is_exported_checked_and_analysed(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, budget: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "model.onnx"
     assert main(["export", name, "--random", "0", "-o", str(model)]) == 0
     assert "check passed" in capsys.readouterr().out
     assert {layer.id for layer in Network.load(model).layers} == set(weights(name))
     run = analyze(
-        model, data=Data(synthetic=8), precision=Precision(budget=BUDGET), machine=Machine(workers=1),
+        model, data=Data(synthetic=8), precision=Precision(budget=budget), machine=Machine(workers=1),
         out=tmp_path / "study",
     )  # fmt: skip
-    assert run.summary.trials == BUDGET
+    assert run.summary.trials == budget
