@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
+from onnxfi.api import faults
 from onnxfi.errors import FaultError, StudyError
 from onnxfi.faults.listing import Entry, FaultList, read_list
 from onnxfi.faults.writing import list_text
@@ -141,3 +142,18 @@ def test_the_draw_is_the_published_file_but_for_one_row(shared_data: Path) -> No
     apart = [i for i, (a, e) in enumerate(zip(own_rows, said, strict=True)) if a != (e.layer, e.index, e.bit)]
     assert apart == [2]  # data/README: row 2, bit 13 drawn, 30 published
     assert math.prod(RESNET20["conv1"]) == 432
+
+
+@pytest.mark.slow
+def test_a_branched_network_is_drawn_from_its_file_in_the_order_of_its_parameters(tmp_path: Path) -> None:
+    """CIFAR-100 ResNet-18, whose shortcuts the graph runs in another order than named_parameters has them."""
+    for name in ("torch", "onnxscript"):
+        pytest.importorskip(name, reason="needs the extra [pytorch]")
+    from converters.__main__ import main as convert
+
+    model = tmp_path / "net.onnx"
+    assert convert(["pytorch", "--arch", "resnet18-cifar100", "--random", "0", "-o", str(model)]) == 0
+    faults.draw(model, Draw(generator="published", seed=42), out=tmp_path / "list.csv")
+    rows = (tmp_path / "list.csv").read_bytes().split(b"\n", 1)[1]
+    # cad-polito-it/dnn-benchmarks @ f95247d42dbc, ResNet18_CIFAR100_FL.csv without results.
+    assert hashlib.sha256(rows).hexdigest() == "c5a8d52b64ae1ec4cf3d794ed01cdd851b0c3fe8ba9f6f93feac88086137e535"

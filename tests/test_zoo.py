@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from models.__main__ import main  # noqa: E402
 from models.accuracy import measure, right  # noqa: E402
 from models.registry import ARCHITECTURES, architecture  # noqa: E402
 from onnxfi.study.dataset import InputSpec, Preprocessing, load_dataset  # noqa: E402
+from onnxfi.study.drawing import published, published_counts  # noqa: E402
 
 DATA = os.environ.get("ONNXFI_SHARED_DATA")
 
@@ -54,28 +53,12 @@ def weights(name: str) -> dict[str, tuple[int, ...]]:
     return {key.removesuffix(".weight"): tuple(value.shape) for key, value in parameters.items() if value.ndim >= 2}
 
 
-def drawn(layers: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    """The list of dnn-benchmarks' generator: e = 1 %, t = 2.58, p = 1/2, each bit stuck at 0 or at 1, seed 42."""
-    sizes = {name: int(np.prod(shape)) for name, shape in layers.items()}
-    total = sum(sizes.values())
-    faults = total * 32 * 2
-    count = round(faults / (1 + 0.01**2 * (faults - 1) / (2.58**2 * 0.25)))
-    generator = random.Random(42)
-    number = 0
-    for name, shape in layers.items():
-        seen: set[tuple[tuple[int, ...], int]] = set()
-        wanted = round(sizes[name] * count / total)
-        while len(seen) < wanted:
-            fault = tuple(generator.randint(0, size - 1) for size in shape), generator.randint(0, 31)
-            if fault not in seen:
-                seen.add(fault)
-                yield f'{number},{name},"{fault[0]}",{fault[1]}'
-                number += 1
-
-
 @pytest.mark.parametrize("name", LISTS)
 def test_names_and_shapes_give_the_published_list(name: str) -> None:
-    text = "".join(f"{row}\n" for row in drawn(weights(name)))
+    layers = weights(name)
+    shapes, names = list(layers.values()), list(layers)
+    faults = published(shapes, published_counts(shapes, "network", 0.01, 0.99, np.full(32, 0.5)), seed=42)
+    text = "".join(f'{number},{names[layer]},"{index}",{bit}\n' for number, (layer, index, bit) in enumerate(faults))
     assert hashlib.sha256(text.encode()).hexdigest() == LISTS[name]
 
 
