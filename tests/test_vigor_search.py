@@ -148,6 +148,21 @@ def test_the_audit_counts_what_the_search_got_wrong() -> None:
     assert found.error == (int(critical.sum()) - int(truth.sum())) / 32
 
 
+def test_the_audit_of_wide_words() -> None:
+    """float64: keys of 1.0 and -1e300 are farther apart than 64 bits hold. Critical below -1e100 only is monotone."""
+    order, values = Order("float64"), np.array([1.0, -3.0])
+    keys = flips(order, values, tuple(range(63, -1, -1)))
+    keys[:, -3:] = order.keys(np.array([-1e300, -1e200, -1e50]))
+    golden = order.keys(values)
+
+    def attempt(row: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        return changed < -1e100
+
+    _, critical = decide(order, golden, keys, blind(attempt))
+    found, _ = audit(order, golden, keys, critical, blind(attempt))
+    assert (found.sides, found.broken, found.missed, found.blamed) == (2, 0, 0, 0)
+
+
 def test_draws_are_channels_and_a_logarithm_of_their_sites() -> None:
     """Eq. 16 of DeepVigor+, rounded up: 10 % of 16 channels is 2, log2 of 144 sites is 8."""
     channels = Channels.along((16, 16, 3, 3), 0)

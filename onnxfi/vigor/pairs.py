@@ -96,11 +96,11 @@ def audit(order: Order, golden: Array, keys: Array, critical: Flags, attempt: Tr
     for up in (False, True):
         mine = (pairs[1] > golden[pairs[0]]) == up
         at, wrong = pairs[0][mine], answer[mine]
-        distance = np.abs(pairs[1][mine] - golden[at].astype(np.int64))
+        outward = pairs[1][mine] if up else -pairs[1][mine]  # a difference of two keys of 64 bits may not fit
         nearest = np.full(len(keys), np.iinfo(np.int64).max)
-        np.minimum.at(nearest, at[wrong], distance[wrong])
-        farthest = np.full(len(keys), -1)
-        np.maximum.at(farthest, at[~wrong], distance[~wrong])
+        np.minimum.at(nearest, at[wrong], outward[wrong])
+        farthest = np.full(len(keys), np.iinfo(np.int64).min)
+        np.maximum.at(farthest, at[~wrong], outward[~wrong])
         some = nearest < np.iinfo(np.int64).max
         sides += int(some.sum())
         broken += int((some & (farthest > nearest)).sum())
