@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--checkpoint", type=Path, default=Path("build/fashion_resnet8.pt"), metavar="F")
     train.add_argument("--trained", action="store_true", help="take --checkpoint as it is and only write the bundle")
     train.add_argument("--bundle", type=Path, default=Path("onnxfi/bundled"), metavar="DIR")
+    twin = verbs.add_parser("twin", help="write the bundled model's Keras twin again, from the bundled file")
+    twin.add_argument("--bundle", type=Path, default=Path("onnxfi/bundled"), metavar="DIR")
     return parser
 
 
@@ -100,7 +102,14 @@ def _accuracy(options: argparse.Namespace) -> int:
     return 0
 
 
-VERBS = {"list": _list, "accuracy": _accuracy, "train": _train}
+def _twin(options: argparse.Namespace) -> int:
+    from models import twin
+
+    print(twin.write(options.bundle))
+    return 0
+
+
+VERBS = {"list": _list, "accuracy": _accuracy, "train": _train, "twin": _twin}
 
 
 if __name__ == "__main__":

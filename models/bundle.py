@@ -17,10 +17,12 @@ from models.normalisation import Normalisation
 from models.registry import Architecture, architecture
 from models.train import Recipe
 from models.train import train as run
+from models.twin import NAME
+from models.twin import write as write_twin
+from onnxfi.bundled import data_path, model_path
 from onnxfi.errors import ModelError
 
-NAME = "fashion-resnet8"
-MODEL, DATA = "fashion_resnet8.onnx", "fashion_mnist_500.npz"
+MODEL, DATA = model_path().name, data_path().name
 PER_CLASS = 50
 GOAL = 0.91  # top-1 on the 10,000 test images
 
@@ -42,7 +44,7 @@ def train(path: Path, data: Path, epochs: int | None, seed: int, threads: int) -
 
 
 def write(folder: Path, weights: Path, data: Path) -> int:
-    """Writes model, images, bundle.json and README.md into `folder`; prints the accuracy.
+    """Writes model, Keras twin, images, bundle.json and README.md into `folder`; prints the accuracy.
 
     Returns 0, or 1 if the export is not the trained network or its accuracy on the test set is below GOAL.
     """
@@ -57,7 +59,7 @@ def write(folder: Path, weights: Path, data: Path) -> int:
     report = convert(net, entry.shape, folder / MODEL, entry.normalisation, entry.normalisation.apply(test.images[:17]))
     _write_images(folder / DATA, test, picks)
     right = _right(folder / MODEL, test, entry.normalisation)
-    facts = _facts(entry, content["recipe"], right, picks)
+    facts = _facts(entry, content["recipe"], right, picks) | {"twin": write_twin(folder)}
     (folder / "bundle.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(facts), encoding="utf-8")
     print(f"{report}\n{_accuracy(facts)}")
@@ -103,10 +105,11 @@ def _accuracy(facts: dict[str, Any]) -> str:
 
 
 def _readme(facts: dict[str, Any]) -> str:
-    recipe, by = facts["recipe"], facts["normalisation"]
+    recipe, by, twin = facts["recipe"], facts["normalisation"], facts["twin"]
     return README.format(
         model=MODEL, data=DATA, accuracy=_accuracy(facts), source=fashion.SOURCE, licence=fashion.LICENCE,
         mean=by["mean"][0], std=by["std"][0], per_class=PER_CLASS, **recipe,
+        twin=twin["model"], keras=twin["keras"], tf2onnx=twin["tf2onnx"], difference=twin["difference"],
     )  # fmt: skip
 
 
@@ -117,6 +120,9 @@ Written by `python -m models train`; `bundle.json` has the same facts for progra
 
 - `{model}`: a residual network of three stages (16, 32, 64 channels), one block each, for 28x28 grey images;
   77,754 parameters; BatchNormalization kept as it was trained; input `input` float32 (N, 1, 28, 28), output `logits`.
+- `{twin}`: its twin in Keras, the same weights copied name by name, exported with Keras {keras} and
+  tf2onnx {tf2onnx}; input `input` float32 (N, 28, 28, 1), output `logits`. On the images shipped the logits differ by
+  at most {difference:.1e}, the classes by none. `python -m models twin` writes it again from the file above.
 - `{data}`: the first {per_class} test images of each class, in the order of the test set: `images` uint8 (500, 28, 28),
   `labels` uint8, `index` (place in the test set), `classes`.
 - Accuracy: {accuracy}.

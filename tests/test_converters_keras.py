@@ -200,15 +200,20 @@ def test_a_weight_that_the_exporter_reckons_away_fails_the_check(
 
 
 def test_places_by_hand() -> None:
-    # 2 x 3 stored row by row; turned round, and as a column of six.
-    stored = {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    # 2 x 3 stored row by row; turned round, and as a column of six. `b` has the same smallest and largest value.
+    stored = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([0, 1, 3, 2, 4, 5], np.float32)}
     tensors = {
         "t": stored["a"].T,
         "c": stored["a"].reshape(6, 1),
         "other": np.array([0, 2, 1, 3, 4, 5], np.float32),
+        "b": stored["b"],
         "shape": np.array([2, 3]),
     }
-    assert places(stored, tensors) == {"t": Place("a", (1, 0), (3, 2)), "c": Place("a", (0, 1), (6, 1))}
+    assert places(stored, tensors) == {
+        "t": Place("a", (1, 0), (3, 2)),
+        "c": Place("a", (0, 1), (6, 1)),
+        "b": Place("b", (0,), (6,)),
+    }
 
 
 @pytest.mark.parametrize(

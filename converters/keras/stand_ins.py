@@ -46,11 +46,13 @@ def places(values: Mapping[str, Array], tensors: Mapping[str, Array]) -> dict[st
 
     A tensor that is no variable (a shape, an axis, a bound) is left out.
     """
-    known = {_key(value): path for path, value in values.items()}
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for path, value in values.items():
+        alike.setdefault(_key(value), []).append(path)
     found = {}
     for name, tensor in tensors.items():
-        path = known.get(_key(tensor))
-        place = None if path is None else _place(path, values[path], tensor)
+        candidates = (_place(path, values[path], tensor) for path in alike.get(_key(tensor), ()))
+        place = next((place for place in candidates if place is not None), None)
         if place is not None:
             found[name] = place
     return found

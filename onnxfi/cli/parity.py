@@ -161,9 +161,9 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_b(data: Data, options: dict[str, Any]) -> Data:
-    """A's images with what was said of B."""
+def _of_b(data: Data, options: dict[str, Any]) -> Data | None:
+    """A's images with what was said of B; None where nothing was."""
     given = {name: options[f"{name}_b"] for name in OF_B if options[f"{name}_b"]}
     if "data" in given:
         given["paths"] = given.pop("data")
-    return replace(data, **given)
+    return replace(data, **given) if given else None

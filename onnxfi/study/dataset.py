@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxfi.errors import DataError
-from onnxfi.study.pixels import Array, Layout, shape_words
+from onnxfi.study.pixels import Array, Layout, frame_of, shape_words
 from onnxfi.study.preprocess import PRESETS, InputSpec, Preprocessing, check_spec, fit, resolve
 from onnxfi.study.raw import Labels, Raw
 from onnxfi.study.reading import read
@@ -98,6 +98,8 @@ def load_dataset(
 def synthetic_dataset(count: int, spec: InputSpec, seed: int = 0) -> Dataset:
     """Made-up images: standard normal for floats; integers uniform over 8-bit dtypes, over 0..255 for wider ones.
 
+    A model that takes channels last gets the same images, turned, as one that takes channels first.
+
     DataError: no positive count, or an input size that the model leaves free.
     """
     check_spec(spec)
@@ -105,7 +107,9 @@ def synthetic_dataset(count: int, spec: InputSpec, seed: int = 0) -> Dataset:
         raise DataError(f"{count} synthetic images are asked for; give at least 1.")
     if None in spec.shape:
         raise DataError(f"The model's input {shape_words(spec.shape)} leaves a size free; give real images instead.")
-    shape = (count, *(size for size in spec.shape if size is not None))
+    size = tuple(length for length in spec.shape if length is not None)
+    last = frame_of(size, spec.layout).layout == "NHWC"
+    shape = (count, size[2], *size[:2]) if last else (count, *size)
     dtype = np.dtype(spec.dtype)
     _check_seed(seed)
     # NumPy's legacy generator, because its streams are frozen (NEP 19): no new release changes a study.
@@ -115,6 +119,7 @@ def synthetic_dataset(count: int, spec: InputSpec, seed: int = 0) -> Dataset:
     else:
         low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize == 1 else (0, 255)
         images = draw.randint(low, high + 1, shape).astype(dtype)
+    images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if last else images
     source = f"{count} synthetic images, seed {seed}"
     return _dataset(images, None, None, None, source, True, Preprocessing(scale=1.0), spec)
 
