@@ -10,6 +10,7 @@ from rich.text import Text
 
 from onnxfi.report.parity_trials import OUTCOMES
 from onnxfi.report.tables import plain, table, titled
+from onnxfi.report.words import SETTINGS
 
 _SHOWN = 10  # rows of a table of exceptions; the files have all of them
 _FORMS = {"stored": "stored", "folded": "folded", "shape": "shape only"}
@@ -27,7 +28,7 @@ def blocks(found: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from _unmatched(found)
         yield _clean(found["clean"])
     yield from _cells(found)
-    yield _rates(found)
+    yield from _rates(found)
     yield from _channels(found)
     yield from _disagreements(found)
     yield from _scm(found)
@@ -125,15 +126,20 @@ def points(values: Mapping[str, Any]) -> str:
     return f"{100 * values['value']:+.2f} [{100 * values['low']:+.2f}, {100 * values['high']:+.2f}]"
 
 
-def _rates(found: Mapping[str, Any]) -> RenderableType:
+def _rates(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     kind = "paired difference" if found["paired"] else "difference of independent trials"
-    made = table("layer", "A", "B", "A less B")
+    yield from _changes(found, f"and the {kind}, with {_confidence(found)} intervals", "Vulnerability of")
+
+
+def _changes(found: Mapping[str, Any], more: str, what: str) -> Iterator[RenderableType]:
+    """A table for each target: MVF, and the LVF of every layer."""
     for target, row in found["mvf"].items():
-        made.add_row(Text(f"MVF, {target}", style="bold"), *_sides(row))
-    for row in found["layers"]:
-        name = row["layer_a"] if len(found["mvf"]) == 1 else f"{row['layer_a']}, {row['target']}"
-        made.add_row(Text(plain(name)), *_sides(row))
-    return titled(f"Vulnerability, %, and the {kind}, with {_confidence(found)} intervals", made)
+        made = table("layer", "A", "B", "A less B")
+        made.add_row(Text("MVF", style="bold"), *_sides(row))
+        for each in found["layers"]:
+            if each["target"] == target:
+                made.add_row(Text(plain(each["layer_a"])), *_sides(each))
+        yield titled(f"{what} {target}, %, {more}", made)
 
 
 def _sides(row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -185,34 +191,30 @@ def _margin(value: float | None) -> str:
 
 
 def _scm(found: Mapping[str, Any]) -> Iterator[RenderableType]:
-    if not found["scm"]:
-        return
-    made = table("images, faults", "A", "B", "A less B")
-    for row in found["scm"]:
-        if row["share"] and row["a"]["share"] and row["b"]["share"]:
-            sides = rate(row["a"]["share"]), rate(row["b"]["share"]), points(row["share"])
-            made.add_row(f"{row['name'].replace('_', ' ')}, {row['target']}", *sides)
-    yield titled("Safety-critical among misclassifications, %", made)
+    for target in dict.fromkeys(row["target"] for row in found["scm"]):
+        made = table("images", "A", "B", "A less B")
+        for row in found["scm"]:
+            if row["target"] == target and row["share"]:
+                made.add_row(
+                    SETTINGS[row["name"]], rate(row["a"]["share"]), rate(row["b"]["share"]), points(row["share"])
+                )
+        yield titled(f"Safety-critical among misclassifications under faults in {target}, %", made)
 
 
 def _vigor(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     if not found["vigor"]:
         return
-    made = table("layer", "A", "B", "A less B")
-    for target, row in found["vigor"]["mvf"].items():
-        made.add_row(Text(f"MVF, {target}", style="bold"), *_sides(row))
-    for row in found["vigor"]["layers"]:
-        made.add_row(Text(plain(f"{row['layer_a']}, {row['target']}")), *_sides(row))
-    yield titled("DeepVigor+: vulnerability, %, and the difference", made)
-    reach = table("layer", "A: below", "above", "safe, %", "B: below", "above", "safe, %")
-    for row in found["vigor"]["layers"]:
-        sides = [
-            text
-            for side in ("reach_a", "reach_b")
-            for text in (_far(row[side]["lower"]), _far(row[side]["upper"]), f"{100 * row[side]['safe']:.1f}")
-        ]
-        reach.add_row(Text(plain(f"{row['layer_a']}, {row['target']}")), *sides)
-    yield titled("Deviations that change the answer, medians, and pairs that none changes", reach)
+    yield from _changes(found["vigor"], "and the difference", "DeepVigor+: vulnerability of")
+    for target in found["vigor"]["mvf"]:
+        made = table("layer", "A: below", "above", "safe, %", "B: below", "above", "safe, %")
+        for row in found["vigor"]["layers"]:
+            if row["target"] == target:
+                made.add_row(Text(plain(row["layer_a"])), *_reach(row["reach_a"]), *_reach(row["reach_b"]))
+        yield titled(f"Deviations of {target} that change the answer, medians, and pairs that none changes", made)
+
+
+def _reach(reach: Mapping[str, Any]) -> tuple[str, str, str]:
+    return _far(reach["lower"]), _far(reach["upper"]), f"{100 * reach['safe']:.1f}"
 
 
 def _far(value: float | None) -> str:
