@@ -59,6 +59,31 @@ def test_words_of_every_dtype_are_decided_as_injection_finds(name: str, tmp_path
     assert DTYPES[name] in decided_as_injected(name, Target("weights"), tmp_path)
 
 
+ACTIVATIONS = {
+    "float16_residual": "float16",
+    "float16_tokens": "float16",
+    "float64_dense": "float64",
+    "qlinear_uint8": "uint8",
+    "qlinear_int8": "int8",
+}
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_of_every_dtype_are_decided_as_injection_finds(name: str, kind: Any, tmp_path: Path) -> None:
+    assert ACTIVATIONS[name] in decided_as_injected(name, Target("activations", kind), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["float16_residual", "float64_dense"])
+def test_operands_of_other_floats_are_decided(name: str, tmp_path: Path) -> None:
+    """Operands of half and double precision: as many bits a word, rates between 0 and 1."""
+    found = vigor_of(name, tmp_path, target=Target("activations", "mac"))
+    assert isinstance(found.analysis, Analysis)
+    for m in found.analysis.estimates.measured:
+        assert m.bits.shape[1] == {"float16": 16, "float64": 64, "float32": 32}[m.region.dtype]
+        assert ((m.bits >= 0) & (m.bits <= 1)).all()
+
+
 def decided_as_injected(name: str, target: Target, tmp_path: Path) -> set[str]:
     """Holds an analysis of the corpus's `name` against injection of the same faults; the dtypes that were searched."""
     model, data = tmp_path / "net.onnx", tmp_path / "images.npy"
