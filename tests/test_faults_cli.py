@@ -96,6 +96,18 @@ def test_convert_there_and_back_is_the_same_file(room: Path, tmp_path: Path) -> 
     assert again.read_bytes() == (room / "list.csv").read_bytes() != first.read_bytes()
 
 
+def test_a_list_that_leaves_layers_out_says_so(room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (room / "list.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "some.csv").write_text("".join(row for row in rows if "body.depth" not in row))
+    models = [str(room / "pytorch.onnx"), str(room / "keras.onnx")]
+    assert (
+        run(["faults", "convert", str(tmp_path / "some.csv"), "--models", *models, "-o", str(tmp_path / "k.csv")]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert "in 2 layers" in out
+    assert err == ("Layers without a row: 1 (depthwise_conv2d); keras_weight_injector refuses such a list.\n")
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from onnxfi.cli.options import Command, option
 from onnxfi.cli.replaying import run, shown, written
 from onnxfi.study.list_settings import Draw
+
+if TYPE_CHECKING:
+    from onnxfi.faults.listing import FaultList
 
 DRAW, OUTPUT = "Draw", "Output"
 
@@ -91,7 +94,7 @@ def draw(model: Path, output: Path, **options: Any) -> None:
         options["layout"],
     )
     drawn = lists.draw(model, asked, out=output, line_ends=options["line_ends"])
-    click.echo(f"{output}: {len(drawn.entries):,} faults in {len(drawn.layers):,} layers")
+    _told(output, drawn)
 
 
 faults.add_command(run)
@@ -160,4 +163,14 @@ def convert(listed: Path, output: Path, **options: Any) -> None:
         form=options["form"],
         line_ends=options["line_ends"],
     )
-    click.echo(f"{output}: {len(found.entries):,} faults in {len(found.layers):,} layers")
+    _told(output, found)
+
+
+def _told(output: Path, written: FaultList) -> None:
+    click.echo(f"{output}: {len(written.entries):,} faults in {len(written.layers):,} layers")
+    if written.uncovered:
+        some = ", ".join(written.uncovered[:3]) + (", ..." if len(written.uncovered) > 3 else "")
+        click.echo(
+            f"Layers without a row: {len(written.uncovered):,} ({some}); keras_weight_injector refuses such a list.",
+            err=True,
+        )

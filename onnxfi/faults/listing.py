@@ -88,11 +88,13 @@ class FaultList:
     """The rows of one file, in its order. `source`: the file, for errors. Numbers may have gaps, never twins.
 
     `golden`: of a report, the fault-free run: images, and how many have their label as top-1, and among the top 5.
+    `uncovered`: layers of the model that the list was made for and has no row of; keras_weight_injector refuses those.
     """
 
     source: str
     entries: tuple[Entry, ...]
     golden: tuple[int, int, int] | None = None
+    uncovered: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from onnxfi.faults.forms import Form
 from onnxfi.faults.listing import Entry, FaultList
 from onnxfi.graph.network import Network
 from onnxfi.study.list_settings import Meet
-from onnxfi.study.listed import list_name, settle_form, twins
+from onnxfi.study.listed import list_name, settle_form, twins, weights
 from onnxfi.study.names import read_match
 from onnxfi.study.replay import locate
 
@@ -86,4 +86,6 @@ def by_models(listed: FaultList, model: Path | str, other: Path | str, to: Form,
         sites = twin.layout.sites(weight.layout.indices(layout.sites(index)))  # both have PyTorch's view of a word
         for place, moved in zip(mine, twin.view(to, called).indices(sites).tolist(), strict=True):
             entries[place] = replace(entries[place], layer=called, index=tuple(moved))
-    return replace(listed, entries=tuple(entries))
+    covered = {entry.layer for entry in entries}
+    names = [list_name(there, weight) for weight in weights(there)]
+    return replace(listed, entries=tuple(entries), uncovered=tuple(name for name in names if name not in covered))

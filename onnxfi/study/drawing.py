@@ -62,11 +62,12 @@ def draw_list(network: Network, asked: Draw) -> FaultList:
         drawn = published(shapes, published_counts(shapes, asked.plan, asked.margin, asked.confidence, p), asked.seed)
     else:
         drawn = own(shapes, asked, p)
-    rows = (
+    rows = tuple(
         Entry(number, names[layer], _as(found[layer], form, names[layer], index), bit)
         for number, (layer, index, bit) in enumerate(drawn)
     )
-    return FaultList(network.path.name, tuple(rows))
+    covered = {entry.layer for entry in rows}
+    return FaultList(network.path.name, rows, uncovered=tuple(name for name in names if name not in covered))
 
 
 def _as(weight: Weight, form: Form, name: str, index: tuple[int, ...]) -> tuple[int, ...]:
