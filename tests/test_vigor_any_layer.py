@@ -64,7 +64,6 @@ ACTIVATIONS = {
     "float16_tokens": "float16",
     "float64_dense": "float64",
     "qlinear_uint8": "uint8",
-    "qlinear_int8": "int8",
 }
 
 
