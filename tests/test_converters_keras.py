@@ -25,6 +25,7 @@ from converters.keras import source
 from converters.keras.framework import keras, quiet
 from converters.keras.run import convert
 from converters.keras.stand_ins import Place, places
+from models.keras.resnet import small
 from models.registry import architecture
 from onnxfi.errors import ModelError
 
@@ -177,6 +178,25 @@ def test_files_of_keras_are_read_and_nothing_is_said(
     assert "weights: 18 of 18 tensors bit-identical" in told.out
     assert len(told.out.splitlines()) == 5
     assert told.err == ""
+
+
+def test_files_with_layers_of_the_zoo_are_read(tmp_path: Path) -> None:
+    with quiet():
+        small((3, 8, 8), 4, depth=8).save(tmp_path / "net.keras")  # its shortcuts are a layer of our own
+    assert main(["keras", str(tmp_path / "net.keras"), "-o", str(tmp_path / "net.onnx")]) == 0
+
+
+def test_weights_of_keras_are_taken(tmp_path: Path) -> None:
+    name = "fashion-resnet8"
+    with quiet():
+        keras.utils.set_random_seed(3)
+        model = architecture(name).build("keras")
+        model.save_weights(tmp_path / "net.weights.h5")
+    arguments = ["--checkpoint", str(tmp_path / "net.weights.h5"), "-o", str(tmp_path / "net.onnx")]
+    assert main(["keras", "--arch", name, *arguments]) == 0
+    found = initializers(onnx.load(tmp_path / "net.onnx"))
+    kernel = np.array(model.get_layer("layer2.0.conv1").kernel)
+    assert found["layer2.0.conv1/kernel"].tobytes() == kernel.transpose(3, 2, 0, 1).tobytes()
 
 
 def test_folded_gives_no_batch_normalization(tmp_path: Path) -> None:

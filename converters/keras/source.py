@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from converters.inputs import called
 from converters.keras.framework import keras, quiet
+from models.keras import layers  # noqa: F401  (files may hold its layers, which Keras knows once they are imported)
 from models.normalisation import Normalisation
 from models.pointer import refuse_pointer
 from onnxfi.errors import ModelError
