@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onnxfi.errors import FaultError
+from onnxfi.faults.forms import Format, LineEnds
 from onnxfi.faults.layout import Layout
-from onnxfi.faults.listing import Counts, Entry, FaultList, Place, fault_ids, read_list
+from onnxfi.faults.listing import Counts, Entry, FaultList, Place, Scores, fault_ids, read_list
 from onnxfi.faults.space import FaultSpace, Region
+from onnxfi.faults.writing import list_text, own_format, write_list
 
 FOUR = "Injection,Layer,TensorIndex,Bit"
 EIGHT = FOUR + ",n_injections,masked,non_critical,critical"
@@ -140,6 +143,67 @@ def test_a_file_that_is_no_list(tmp_path: Path) -> None:
     for missing in (tmp_path / "nothing.csv", tmp_path):
         with pytest.raises(FaultError, match="cannot be read"):
             read_list(missing)
+
+
+REPORT = (
+    "inj_id,target_layer,layer_weigths,bit_pos,n_injections,top_1_correct,top_5_correct,top_1_robust,top_5_robust,"
+    "masked,non_critical,critical"
+)
+
+
+# keras_weight_injector (D4De @ f63dfc1): 12 columns, sic; the GOLDEN row is one field short; lines end in CRLF.
+def test_a_report_is_read_and_written_as_the_tool_writes_it(tmp_path: Path) -> None:
+    rows = [
+        "GOLDEN,,,,100,91,99,,,,",
+        '0,conv2d,"(2, 1, 0, 3)",15,100,91,99,100,100,14,86,0',
+        '1,dense,"(4, 3)",30,100,12,60,13,61,0,13,87',
+        '2,dense,"(4, 4)",0,100,91,99,99,100,100,-1,1',
+    ]
+    text = "\r\n".join([REPORT, *rows, ""])
+    found = read_list(written(tmp_path, text))
+    assert found.golden == (100, 91, 99)
+    assert found.entries[1] == Entry(1, "dense", (4, 3), 30, Counts(100, 0, 13, 87, Scores(12, 60, 13, 61)))
+    assert found.entries[2].counts == Counts(100, 100, -1, 1, Scores(91, 99, 99, 100))
+    assert own_format(found) == "keras-report"
+    assert list_text(found, "keras-report", "crlf") == text
+    eight = list_text(found, "results").splitlines()
+    assert eight[:2] == [EIGHT, '0,conv2d,"(2, 1, 0, 3)",15,100,14,86,0']
+
+
+def test_a_report_s_header_over_rows_without_results(tmp_path: Path) -> None:
+    """What fault_writer.py of the same repository writes: eleven columns' names, four fields, no spaces."""
+    found = read_list(written(tmp_path, REPORT.removesuffix(",critical") + '\n0,dense,"(4,3)",30\n'))
+    assert found.entries == (Entry(0, "dense", (4, 3), 30),)
+    assert own_format(found) == "list"
+    with pytest.raises(FaultError, match="has no results to write; give --format list"):
+        list_text(found, "results")
+    with pytest.raises(FaultError, match="needs images with labels"):
+        list_text(found, "keras-report")
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("GOLDEN,,,,100", "5 fields stand in the row GOLDEN"),
+        ('0,dense,"(4, 3)",30,100', "5 fields stand under the 12 columns"),
+        ('0,dense,"(4, 3)",30,100,1,1,1,1,-1,1,1', "masked is '-1'"),
+    ],
+)
+def test_a_torn_report_is_refused(tmp_path: Path, row: str, says: str) -> None:
+    assert says in refusal(tmp_path, f"{REPORT}\n{row}\n")
+
+
+@pytest.mark.parametrize("form", ["list", "results"])
+@pytest.mark.parametrize("ends", ["lf", "crlf"])
+def test_what_is_written_reads_back(tmp_path: Path, form: Format, ends: LineEnds) -> None:
+    rows = listed(
+        Entry(3, "a, b", (0, 1), 31, Counts(9, 2, 3, 4)), Entry(7, 'c"d', (5, 6, 7, 8), 0, Counts(9, 9, 0, 0))
+    )
+    write_list(rows, tmp_path / "again.csv", form, ends)
+    text = (tmp_path / "again.csv").read_bytes()
+    assert text.count(b"\r\n") == (3 if ends == "crlf" else 0) and text.count(b"\n") == 3
+    for own, again in zip(rows.entries, read_list(tmp_path / "again.csv").entries, strict=True):
+        assert again == (own if form == "results" else replace(own, counts=None))
 
 
 def test_ids_lead_back_to_the_rows() -> None:

@@ -230,9 +230,12 @@ def _counts(fields: list[str]) -> Counts | None:
     if len(fields) == len(RESULTS):
         images, masked, non_critical, critical = map(_number, RESULTS, fields)
         return Counts(images, masked, non_critical, critical)
-    numbers = list(map(_number, REPORT[4:], fields))
-    masked, non_critical, critical = numbers[5:]
-    return Counts(numbers[0], masked, non_critical, critical, Scores(*numbers[1:5]))
+    *others, rest, last = fields
+    images, *scores, masked = map(_number, REPORT[4:], others)
+    # That tool subtracts: where a masked image ties and the tie goes the other way, it counts one below zero.
+    sign = -1 if rest.strip().startswith("-") else 1
+    fewer = sign * _number("non_critical", rest.strip().removeprefix("-"))
+    return Counts(images, masked, fewer, _number("critical", last), Scores(*scores))
 
 
 def _number(name: str, text: str) -> int:
