@@ -176,3 +176,38 @@ def test_the_terminal_says_the_same_in_80_columns(study: Path) -> None:
     assert max(map(len, said.splitlines())) <= 80
     for words in ("SDC-1", "accuracy lost", "wrong, not SCM", "from 1000 FIT per Mbit"):
         assert words in said
+
+
+def test_without_a_mouse_and_without_eyes(browser: Any, study: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, study / "report.html")
+    active = "const e = document.activeElement; return [e.className, e.textContent.trim(), e.tagName]"
+    browser.find_element("tag name", "body").send_keys(Keys.TAB)
+    assert browser.execute_script(active)[0] == "skip"  # the first stop leads past the head
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    stops = []
+    for _ in range(6):  # from there: the drawing needs none; the table's region, then its headings one by one
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        stops.append(browser.execute_script(active)[1:])
+    assert [tag for _, tag in stops] == ["DIV", *["BUTTON"] * 5]
+    assert [text for text, tag in stops if tag == "BUTTON"] == ["layer", "words", "op", "LVF", "trials"]
+    sorts = (
+        "return Array.from(document.querySelectorAll('#vulnerable th[aria-sort]'), h => [h.textContent, h.ariaSort])"
+    )
+    assert browser.execute_script(sorts) == [["LVF", "descending"]]  # as it comes
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    assert browser.execute_script(sorts) == [["trials", "descending"]]
+
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    said = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]]
+    images = [name for role, name in said if role in ("image", "img")]
+    assert len(images) == len(browser.find_elements("tag name", "figure")) and all(images)
+    assert not [name for role, name in said if role == "graphics-symbol"]  # hundreds of marks: the tables tell them
+    assert {"banner", "main", "contentinfo", "navigation"} <= {role for role, _ in said}
+    regions = [name for role, name in said if role == "region"]
+    assert all(regions) and len(set(regions)) == len(regions)
+    holds = "s => ['figure', 'table'].map(name => s.querySelector(name) !== null)"
+    holds = f"return Array.from(document.querySelectorAll('section'), {holds})"
+    assert all(table for figure, table in browser.execute_script(holds) if figure)
+    check_quiet(browser)

@@ -44,8 +44,9 @@ def _svg(spec: Spec, width: int, inner: int) -> str:
     else:
         sized |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
     drawn: str = vl_convert.vegalite_to_svg(sized)
-    # A drawing without height and width of its own scales with the page.
-    return re.sub(r'^<svg ([^>]*?) width="[\d.]+" height="[\d.]+"', r"<svg \1", drawn, count=1)
+    # A drawing without height and width of its own scales with the page. Its marks are not read aloud one by one: the
+    # figure has a name, and a table its numbers.
+    return re.sub(r'^<svg ([^>]*?) width="[\d.]+" height="[\d.]+"', r'<svg aria-hidden="true" \1', drawn, count=1)
 
 
 def _config(width: int) -> Spec:
