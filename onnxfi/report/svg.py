@@ -68,7 +68,7 @@ def _config(width: int) -> Spec:
         "font": _FONT,
         "view": {"stroke": None},
         "axis": axis,
-        "axisY": {"labelPadding": 4, "labelExpr": _ending(34 if width > 500 else 16)},
+        "axisY": {"labelPadding": 4, "labelExpr": _ending(34 if width > 500 else 20)},
         "axisQuantitative": {"tickCount": 8 if width > 500 else 5},
         "legend": {
             **({} if width > 500 else {"columns": 4}),
