@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from onnxfi import api
 from onnxfi.api import faults
-from onnxfi.cli.main import cli
+from onnxfi.cli.main import cli, run
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.metrics.factors import Factors
 from onnxfi.metrics.outcome import CRITICAL
@@ -281,15 +281,15 @@ def test_studies_are_compared_by_name_or_by_value(room: Path) -> None:
 
 
 def test_command_line(room: Path) -> None:
-    run = CliRunner().invoke(
+    done = CliRunner().invoke(
         cli,
         ["parity", str(room / "a.onnx"), str(room / "b.onnx"), "--data", str(room / "x.npz"), "--budget", "600",
          "--workers", "1", "--vigor", "0.3", "--site-images", "3", "--out", str(room / "cli")],
     )  # fmt: skip
-    assert run.exit_code == 0, run.output
-    assert "6 of 6 layers with weights matched" in run.output
-    assert all(len(line) <= 80 for line in run.output.splitlines())
-    assert "DeepVigor+" in run.output
+    assert done.exit_code == 0, done.output
+    assert "6 of 6 layers with weights matched" in done.output
+    assert all(len(line) <= 80 for line in done.output.splitlines())
+    assert "DeepVigor+" in done.output
     page = (room / "cli" / "report.html").read_text()
     assert "Where they disagree" in page and "6 of 6 layers with weights matched" in page
     values = json.loads((room / "cli" / "parity.json").read_text())
@@ -298,6 +298,47 @@ def test_command_line(room: Path) -> None:
         cli, ["parity", "--studies", str(room / "cli" / A), str(room / "cli" / B), "--json"], catch_exceptions=False
     )
     assert json.loads(again.output)["paired"]
+
+
+def test_the_bundled_pair(tmp_path: Path) -> None:
+    """PyTorch's weights copied to Keras, both exported by our converters: the same words in every layer."""
+    done = api.parity(data=Data(images=40), precision=Precision(budget=300), machine=ONE, out=tmp_path)
+    assert len(done.found["match"]["pairs"]) == 10 and all(row["identical"] for row in done.found["match"]["pairs"])
+    assert done.found["clean"]["agree"] == 40 and done.found["clean"]["difference"] < 1e-4
+    assert done.found["only_a"] == done.found["only_b"] == 0
+
+
+def test_noise_is_the_same_for_channels_first_and_last(room: Path) -> None:
+    done = api.parity(
+        room / "a.onnx", room / "b.onnx", data=Data(synthetic=20), precision=FEW, machine=ONE, out=room / "noise"
+    )
+    assert done.found["clean"]["difference"] < 1e-4
+    assert "synthetic" in done.found["warnings"][-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["a.onnx"], 1, "Parity is between two models: give both, or none for the bundled pair."),
+        (["a.onnx", "b.onnx"], 1, "No images are given for a.onnx"),
+        (["a.onnx", "none.onnx", "--synthetic", "8"], 1, "does not exist"),
+        (["a.onnx", "b.onnx", "--synthetic", "8", "--parameters", "all"], 2, "No such option '--parameters'"),
+        (["a.onnx", "b.onnx", "--synthetic", "8", "--faults", "no.csv"], 1, "the fault list cannot be read"),
+        (["--studies", "here", "there"], 1, "here is not a study"),
+        (["--studies", "here"], 2, "requires 2 arguments"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(
+    room: Path,
+    words: list[str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(room)
+    assert run(["parity", *words]) == code
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_images_of_each_side_are_its_own(room: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from onnxfi.cli.faults import fault_options
+from onnxfi.cli.faults import unshared_weight_options
 from onnxfi.cli.images import PRESETS, image_options, taken
 from onnxfi.cli.machine import machine_options
 from onnxfi.cli.options import Command, added, numbers, option
@@ -45,7 +45,7 @@ _IMAGES_OF_B = added(
     default="weights",
     help="What can go wrong; activations are the words that layers read.",
 )
-@fault_options
+@unshared_weight_options
 @option(FAULTS, "--output-b", metavar="NAME", help="As --output, of B.")
 @option(
     FAULTS,
@@ -142,7 +142,7 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `api.parity`."""
     data = taken(options)
     ratio, images = options["vigor"], options["site_images"]
-    fields = ("parameters", "layers", "bits", "output", "unshare")
+    fields = ("layers", "bits", "output")
     return {
         "data": data,
         "data_b": _of_b(data, options),

@@ -49,7 +49,7 @@ class Asking:
         if self.target.kind != "weights" and self.target.activation != "input":
             raise FaultError("Parity repeats faults of words that are stored: take --activation input.")
         if self.target.parameters != "weights":
-            raise FaultError("Parity matches weights, not biases or BatchNormalization: leave --parameters out.")
+            raise FaultError("Parity matches weights, not biases or BatchNormalization: take parameters='weights'.")
         if self.plan.shard is not None or self.machine.scheduler is not None:
             raise StudyError("Parity runs whole and on this machine: leave --shard and --scheduler out.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +52,6 @@ def bring_together(
     """
     networks = [Network.load(path, output=output, unshare=True) for path, output in zip((a, b), outputs, strict=True)]
     images = [read_images(network, data, seed) for network, data in zip(networks, (data_a, data_b), strict=True)]
-    if data_a.synthetic is not None:
-        images[1] = _same_noise(*images)
     _check_images(*images)
     paths = [a, b]
     sides = [_side(network, dataset) for network, dataset in zip(networks, images, strict=True)]
@@ -90,18 +88,6 @@ def bring_together(
 
 def _side(network: Network, images: Dataset) -> Side:
     return Side(*look(network, images.images))
-
-
-def _same_noise(a: Dataset, b: Dataset) -> Dataset:
-    """The first network's made-up images, as the second one reads them."""
-    moved = a.images
-    if (a.layout, b.layout) == ("NCHW", "NHWC"):
-        moved = np.moveaxis(a.images, 1, -1)
-    elif (a.layout, b.layout) == ("NHWC", "NCHW"):
-        moved = np.moveaxis(a.images, -1, 1)
-    if moved.shape != b.images.shape or moved.dtype != b.images.dtype:
-        raise DataError("The two models read images of different shapes or types: give --data.")
-    return replace(b, images=np.ascontiguousarray(moved), sha256=f"{a.sha256} as {b.layout}")
 
 
 def _check_images(a: Dataset, b: Dataset) -> None:
