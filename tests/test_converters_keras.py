@@ -195,7 +195,7 @@ def test_weights_of_keras_are_taken(tmp_path: Path) -> None:
     arguments = ["--checkpoint", str(tmp_path / "net.weights.h5"), "-o", str(tmp_path / "net.onnx")]
     assert main(["keras", "--arch", name, *arguments]) == 0
     found = initializers(onnx.load(tmp_path / "net.onnx"))
-    kernel = np.array(model.get_layer("layer2.0.conv1").kernel)
+    kernel = keras.ops.convert_to_numpy(model.get_layer("layer2.0.conv1").kernel)
     assert found["layer2.0.conv1/kernel"].tobytes() == kernel.transpose(3, 2, 0, 1).tobytes()
 
 
