@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxfi.errors import FaultError, ModelError
-from onnxfi.faults.guard import Guard, constant_bits
+from onnxfi.faults.guard import Guard, constant_bits, no_mask, vote_of
 from onnxfi.graph.guards import guard_nodes, opened, with_guards
 from onnxfi.graph.network import Network
 
@@ -26,12 +26,16 @@ LEVELS = [
 ]
 WEIGHT = np.array([[0.5, -0.25], [1.5, -0.75], [0.125, 0.0625]], np.float32)
 MASKS = constant_bits(WEIGHT)
+ONES = no_mask("float32")
 GUARDS = {
-    "mask": Guard("float32", *MASKS),
-    "check": Guard("float32", 0xFFFFFFFF, 0, -0.75, 1.5),
-    "both": Guard("float32", *MASKS, -0.75, 1.5),
-    "clamp": Guard("float32", 0xFFFFFFFF, 0, -0.75, 1.5, clamp=True),
-}
+    "mask": Guard("float32", *((mask,) for mask in MASKS)),
+    "check": Guard("float32", *ONES, (-0.75,), (1.5,)),
+    "both": Guard("float32", *((mask,) for mask in MASKS), (-0.75,), (1.5,)),
+    "rows": Guard("float32", (0xBF800000, 0xBFC00000, 0x3F800000), (0x3E000000, 0x3F400000, 0x3C000000),
+                  (-0.25, -0.75, 0.0625), (0.5, 1.5, 0.125), row=2),
+    "vote": vote_of(WEIGHT),
+    "clamp": Guard("float32", *ONES, (-0.75,), (1.5,), clamp=True),
+}  # fmt: skip
 
 
 def model(opset: int = 17) -> onnx.ModelProto:
@@ -60,7 +64,7 @@ def test_constant_bits_are_those_that_all_words_share() -> None:
     """By hand: 0.5 = 0x3f000000, -0.25 = 0xbe800000; they share 0x3e000000 set, and what neither has is clear."""
     keep, put = constant_bits(np.array([0.5, -0.25], np.float32))
     assert (keep, put) == (0xBF800000, 0x3E000000)
-    restored = Guard("float32", keep, put).restored
+    restored = Guard("float32", (keep,), (put,)).restored
     assert restored == (30, 29, 28, 27, 26, 25, *range(22, -1, -1))
 
 
@@ -72,7 +76,7 @@ def test_a_guard_changes_no_word_of_its_tensor(guard: Guard) -> None:
 @given(st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=8), st.integers(0, 31))
 def test_a_mask_undoes_each_flip_of_the_bits_that_it_names(numbers: list[float], bit: int) -> None:
     values = np.array(numbers, np.float32)
-    guard = Guard("float32", *constant_bits(values))
+    guard = Guard("float32", *((mask,) for mask in constant_bits(values)))
     flipped = (values.view(np.uint32) ^ np.uint32(1 << bit)).view(np.float32)
     same = guard.apply(flipped).tobytes() == values.tobytes()
     assert same == (bit in guard.restored)
@@ -161,7 +165,7 @@ def test_a_flip_in_memory_after_loading_is_mended_by_a_live_guard_alone() -> Non
 
 
 def test_an_activation_is_checked_for_all_its_readers() -> None:
-    made = with_guards(model(), {}, {"r": Guard("float32", 0xFFFFFFFF, 0, 0.0, 2.0)})
+    made = with_guards(model(), {}, {"r": Guard("float32", *ONES, (0.0,), (2.0,))})
     assert made.words["r"] == made.model.graph.node[-1].input[0]
     x = np.array([[2, 0], [4, 0]], np.float32)  # r is [1, 3, .25], then [2, 6, .5]: 3 and 6 are out of range
     assert session(made.model, LEVELS[-1]).run(None, {"x": x})[0][:, 0] == pytest.approx([1.25, 2.5])
@@ -175,7 +179,7 @@ def test_what_cannot_be_guarded_is_refused() -> None:
     with pytest.raises(ModelError, match="'y' is an output"):
         with_guards(model(), {}, {"y": GUARDS["check"]})
     with pytest.raises(FaultError, match="do not go together"):
-        Guard("float32", 0x3F, 0x80)
+        Guard("float32", (0x3F,), (0x80,))
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["at load", "live"])

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from onnxfi.api.pairs import Parity as Parity
 from onnxfi.api.pairs import compare_studies as compare_studies
 from onnxfi.api.pairs import parity as parity
+from onnxfi.api.remedy import Hardened as Hardened
+from onnxfi.api.remedy import protect as protect
 from onnxfi.engine.installed import check
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target

@@ -22,6 +22,7 @@ from onnxfi.cli.inject import inject
 from onnxfi.cli.lists import faults
 from onnxfi.cli.merge import merge
 from onnxfi.cli.parity import parity
+from onnxfi.cli.protect import protect
 from onnxfi.cli.report import report
 from onnxfi.cli.show import show
 from onnxfi.cli.vigor import vigor
@@ -52,7 +53,7 @@ def cli() -> None:
     """
 
 
-for verb in (analyze, report, vigor, explain, parity, show, inject, merge, faults, groups):
+for verb in (analyze, report, vigor, explain, parity, protect, show, inject, merge, faults, groups):
     cli.add_command(verb)
 
 

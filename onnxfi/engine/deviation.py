@@ -83,6 +83,11 @@ class Deviations(Engine):
             raise EngineError(f"The rows of {tensor!r} do not lie one after the other: leave its layer out.")
         return np.asarray(self._golden[tensor][image])
 
+    def extent(self, region: int) -> tuple[float, float]:
+        """The least and the greatest fault-free value of activation `region`, over all images."""
+        golden = self._golden[self.regions[region].tensor]
+        return float(golden.min()), float(golden.max())
+
     def put(self, region: int, image: Array, site: Array, values: Array) -> Array:
         """Outcomes, RECORD (T,), of `values` (T,), of the region's dtype, in the place of the stored words."""
         word = Word(self.regions[region].dtype)

@@ -2,6 +2,7 @@
 
 A stored weight:  BitCast -> BitwiseAnd keep -> BitwiseOr put -> BitCast (opset 26), then
                   Less high' and Greater low' -> Where(inside, word, 0), or Clip(low, high).
+                  or BitCast -> majority of the word and two copies -> BitCast.
 An activation:    the same check (or Clip) behind what writes it; all readers get the checked value.
 
 `high'` is the next number above the bound and `low'` the next below: so NaN is inside of nothing, at every opset.
@@ -16,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxfi.errors import ModelError
 from onnxfi.faults.bits import Word
@@ -66,22 +69,22 @@ def with_guards(
     copy = to_opset(model, max(needed, opset_of(model)))
     constants_to_initializers(copy)
     patch = Patch(copy.graph, LABEL)
-    stored = {t.name for t in copy.graph.initializer}
+    stored = {t.name: tuple(t.dims) for t in copy.graph.initializer}
     producer = {name: i for i, node in enumerate(copy.graph.node) for name in node.output}
     outputs = {v.name for v in copy.graph.output}
-    unknown = [t for t in (*weights, *activations) if t not in stored | set(producer) | _inputs(copy)]
+    unknown = [t for t in (*weights, *activations) if t not in {*stored, *producer, *_inputs(copy)}]
     if unknown:
         raise ModelError(f"{unknown[0]!r} is no tensor of the model, so nothing can guard it.")
     words: dict[str, str] = {}
     never = _never(copy, patch) if live and weights else None
     for tensor, guard in weights.items():
-        words[tensor] = _weight(patch, tensor, guard, never)
+        words[tensor] = _weight(patch, tensor, guard, stored[tensor], never)
     first = patch.take()
     after: dict[int, list[NodeProto]] = {}
     for tensor, guard in activations.items():
         if tensor in outputs:
             raise ModelError(f"{tensor!r} is an output of the model: no guard can come after it.")
-        words[tensor] = _check(patch, tensor, tensor, guard, None)
+        words[tensor] = _check(patch, tensor, tensor, guard, 0, None)
         after.setdefault(producer.get(tensor, -1), []).extend(patch.take())
     for node in copy.graph.node:
         for slot, name in enumerate(node.input):
@@ -98,6 +101,25 @@ def with_guards(
 def guard_nodes(model: ModelProto) -> int:
     """Nodes of `model` that belong to guards, known by their names: what an optimiser has left of them."""
     return sum(f"/{LABEL}/" in name for node in model.graph.node for name in node.output)
+
+
+def stored_tensors(model: ModelProto) -> dict[str, bytes]:
+    """The bytes of each tensor that the model stores, by name, in Constant nodes too."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    constants_to_initializers(copy)
+    return {t.name: numpy_helper.to_array(t).tobytes() for t in copy.graph.initializer}
+
+
+def words_of(model: ModelProto, tensors: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """The values of these initializers of `model`."""
+    wanted = set(tensors)
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name in wanted}
+
+
+def left_in(path: Path) -> int:
+    """Nodes of guards in the model at `path`, as a runtime's optimiser wrote it."""
+    return guard_nodes(onnx.load(path, load_external_data=False))
 
 
 def opened(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
@@ -130,7 +152,7 @@ def _never(model: ModelProto, patch: Patch) -> str:
     return patch.node("Less", image, "never", size, patch.constant(image, "nought", np.array(0, np.float32)))
 
 
-def _weight(patch: Patch, tensor: str, guard: Guard, never: str | None) -> str:
+def _weight(patch: Patch, tensor: str, guard: Guard, dims: Sequence[int], never: str | None) -> str:
     """Nodes behind a stored tensor; the name of what they give."""
     values = tensor
     if guard.masked:
@@ -138,28 +160,47 @@ def _weight(patch: Patch, tensor: str, guard: Guard, never: str | None) -> str:
         unsigned = int(helper.np_dtype_to_tensor_dtype(word.unsigned))
         own = int(helper.np_dtype_to_tensor_dtype(np.dtype(guard.dtype)))
         words = patch.node("BitCast", tensor, "words", values, to=unsigned)
+        if guard.vote:
+            words = _majority(patch, tensor, words, guard, dims, never)
+            return patch.node("BitCast", tensor, "voted", words, to=own)
         masks = [("And", "keep", guard.keep, word.mask), ("Or", "put", guard.put, 0)]
         for op, part, mask, neutral in masks:
-            if mask == neutral:
+            if all(one == neutral for one in mask):
                 continue
-            operand = _operand(patch, tensor, part, np.array(mask, word.unsigned), never)
+            operand = _operand(patch, tensor, part, _shaped(mask, word.unsigned, len(dims)), never)
             words = patch.node(f"Bitwise{op}", tensor, f"{part}_done", words, operand)
         values = patch.node("BitCast", tensor, "masked", words, to=own)
-    return _check(patch, tensor, values, guard, never) if guard.checked else values
+    return _check(patch, tensor, values, guard, len(dims), never) if guard.checked else values
 
 
-def _check(patch: Patch, tensor: str, values: str, guard: Guard, never: str | None) -> str:
+def _majority(patch: Patch, tensor: str, words: str, guard: Guard, dims: Sequence[int], never: str | None) -> str:
+    """Of each bit of the stored word and two copies: (a & b) | (a & c) | (b & c)."""
+    copy = np.array(guard.keep, Word(guard.dtype).unsigned).reshape(tuple(dims))
+    one, two = (_operand(patch, tensor, part, copy, never) for part in ("copy", "other_copy"))
+    pairs = [(words, one), (words, two), (one, two)]
+    both = [patch.node("BitwiseAnd", tensor, f"both_{i}", *pair) for i, pair in enumerate(pairs)]
+    some = patch.node("BitwiseOr", tensor, "either", both[0], both[1])
+    return patch.node("BitwiseOr", tensor, "majority", some, both[2])
+
+
+def _check(patch: Patch, tensor: str, values: str, guard: Guard, rank: int, never: str | None) -> str:
     """Nodes that keep `values` in range; the name of what they give."""
-    dtype = np.dtype(guard.dtype).type
-    low, high = dtype(guard.low), dtype(guard.high)
+    dtype = np.dtype(guard.dtype)
+    low, high = (_shaped(bounds, dtype, rank) for bounds in (guard.low, guard.high))
     if guard.clamp:
-        bounds = [_operand(patch, tensor, part, np.array(b), never) for part, b in (("low", low), ("high", high))]
+        bounds = [_operand(patch, tensor, part, b, never) for part, b in (("low", low), ("high", high))]
         return patch.node("Clip", tensor, "clamped", values, *bounds)
-    above = _operand(patch, tensor, "above", np.array(np.nextafter(high, dtype(np.inf))), never)
-    below = _operand(patch, tensor, "below", np.array(np.nextafter(low, dtype(-np.inf))), never)
+    above = _operand(patch, tensor, "above", np.nextafter(high, dtype.type(np.inf)), never)
+    below = _operand(patch, tensor, "below", np.nextafter(low, dtype.type(-np.inf)), never)
     less = patch.node("Less", tensor, "less", values, above)
     inside = patch.node("And", tensor, "inside", less, patch.node("Greater", tensor, "greater", values, below))
-    return patch.node("Where", tensor, "checked", inside, values, patch.constant(tensor, "nought", np.array(0, dtype)))
+    return patch.node("Where", tensor, "checked", inside, values, patch.constant(tensor, "nought", np.zeros((), dtype)))
+
+
+def _shaped(numbers: Sequence[int] | Sequence[float], dtype: np.dtype[Any], rank: int) -> np.ndarray[Any, Any]:
+    """One number as a scalar; one for each row so that it meets the first axis of a tensor of this rank."""
+    table = np.array(numbers, dtype)
+    return table.reshape(()) if len(table) == 1 else table.reshape(-1, *(1,) * (rank - 1))
 
 
 def _operand(patch: Patch, tensor: str, part: str, value: np.ndarray[Any, Any], never: str | None) -> str:
