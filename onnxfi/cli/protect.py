@@ -70,7 +70,7 @@ GUARDS, DEPTH, MACHINE, OUTPUT = "Guards", "How sure", "Machine", "Output"
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder of protect.html, protect.json, plan.csv, layers.csv, recipe.json.  [default: onnxfi-run/MODEL-protect]",
+    help="For protect.html, protect.json, plan.csv, layers.csv, recipe.json.  [default: onnxfi-run/MODEL-protect]",
 )
 @option(
     OUTPUT, "--json", "as_json", is_flag=True, help="Print the object of protect.json, and nothing else, to stdout."

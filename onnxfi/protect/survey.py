@@ -131,7 +131,7 @@ def _of_weights(
                 except (ModelError, EngineError):
                     continue  # no way to the opset of masks, or a runtime without an op: the option does not exist
                 here = _strata(yard, ground, some, variant)
-                text = _named(kind, guards) + ("" if len(some) == len(guards) else f" at {len(some)} of {len(guards)}")
+                text = _named(kind, some, len(guards))
                 yield yard.option(
                     text, here, at=at, guards=some, written=True, size=model.added_bytes, nodes=model.added_nodes,
                     latency=cost,
@@ -139,10 +139,12 @@ def _of_weights(
     yield from what_ifs(yard, ground)
 
 
-def _named(kind: tuple[str, ...], guards: Mapping[str, Guard]) -> str:
+def _named(kind: tuple[str, ...], guards: Mapping[str, Guard], whole: int) -> str:
+    """'masks', or 'masks+checks+1 vote, 5 of 20'."""
     votes = sum(guard.vote for guard in guards.values())
     words = [f"{one}s" for one in kind if one != "vote"]
-    return ", ".join([*words, *([f"votes of {votes}"] if votes else [])])
+    words += [f"{votes} vote{'s' if votes > 1 else ''}"] if votes else []
+    return "+".join(words) + ("" if len(guards) == whole else f", {len(guards)} of {whole}")
 
 
 def _parts(yard: Yard, ground: Ground, variant: int, guards: dict[str, Guard]) -> Iterator[dict[str, Guard]]:

@@ -94,11 +94,7 @@ def _proof(found: dict[str, Any]) -> Iterator[RenderableType]:
     if golden["accuracy"]:
         before, after = (100 * golden["accuracy"][name] for name in ("before", "after"))
         lines.append(f"Accuracy {before:.2f} % before, {after:.2f} % after.")
-    levels = ", ".join(
-        f"{level['level']} {'same bits' if level['identical'] else f'{level['difference']:.0e} off'}"
-        f" ({level['guards']} guard nodes)"
-        for level in proof["levels"]
-    )
+    levels = ", ".join(map(_level, proof["levels"]))
     lines.append(f"ONNX Runtime, by optimisation: {levels}.")
     if proof["reference"] is not None:
         lines.append(f"onnx's reference evaluator: {'same bits' if proof['reference'] else 'other bits'}.")
@@ -111,6 +107,11 @@ def _proof(found: dict[str, Any]) -> Iterator[RenderableType]:
         f"{_times(time['all'])} with all; not optimised: {_times(time['checked, none'])} and {_times(time['none'])}."
     )
     yield Text("\n" + "\n".join(lines), overflow="fold")
+
+
+def _level(level: dict[str, Any]) -> str:
+    off = "same bits" if level["identical"] else f"{level['difference']:.0e} off"
+    return f"{level['level']} {off} ({level['guards']} guard nodes)"
 
 
 def _lower(times: dict[str, float | None]) -> str:
