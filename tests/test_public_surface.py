@@ -35,8 +35,9 @@ PUBLIC = [
     "show",
     "write_report",
 ]
-# Of onnxfi.api; `vigor` and `parity` are not at the root, where the packages of these names stand.
-FUNCTIONS = {"analyze", "compare_studies", "explain", "inject", "merge", "parity", "show", "vigor", "write_report"}
+# Of onnxfi.api; `vigor`, `parity`, `protect` are not at the root, where the packages of these names stand.
+FUNCTIONS = {"analyze", "compare_studies", "explain", "inject", "merge", "parity", "protect", "show", "vigor",
+             "write_report"}  # fmt: skip
 HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "PIL", "rich", "torch", "jinja2", "vl_convert"}
 
 
