@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from onnxfi.cli.main import cli
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Target
-from onnxfi.vigor.deepvigor import find_ranges
+from onnxfi.vigor.deepvigor import correlation, find_ranges
 from onnxfi.vigor.ranges import LADDER, NON_VULNERABLE, SEMI_VULNERABLE, VULNERABLE, Limits, by_class, last_layer
 from onnxfi.vigor.settings import Question, Sampling
 
@@ -71,11 +71,42 @@ def test_command_and_files(small: Path, tmp_path: Path) -> None:
     arguments += ["--channel-sampling-ratio", "0.2", "--layers", "fc", "--workers", "1", "--out", str(tmp_path)]
     ran = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert "true non-c." in ran.output
-    assert max(len(line) for line in ran.output.splitlines()) <= 80
+    assert max(len(line) for line in ran.output.splitlines() if str(tmp_path) not in line) <= 80
     told = json.loads((tmp_path / "deepvigor.json").read_text())
     assert told["layers"][0]["unseen"]["true_non_critical"] > 0.99
+    assert "accuracy lost" in ran.output
     with (tmp_path / "neurons.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == told["layers"][0]["neurons"] * 10
+        rows = list(csv.DictReader(file))
+    assert len(rows) == told["layers"][0]["neurons"] * 10
+    nvf = [float(row["nvf"]) for row in rows]
+    assert nvf == sorted(nvf, reverse=True)
+    assert np.mean(nvf) == pytest.approx(told["layers"][0]["lvf"])
+    with (tmp_path / "bits.csv").open() as file:
+        bvf = {int(row["bit"]): float(row["value"]) for row in csv.DictReader(file)}
+    assert np.mean(list(bvf.values())) == pytest.approx(told["layers"][0]["lvf"])
+    assert max(bvf, key=lambda bit: bvf[bit]) in (30, 31)
+    assert told["correlation"] is None  # of one layer there is none
+
+
+def test_lvf_by_ranges_is_near_injection_and_goes_with_accuracy(small: Path) -> None:
+    """Fig. 5: over the layers LVF and accuracy lost go together. LVF is close to the share of injected faults that are
+    critical: ranges end on steps of an eighth of an octave, between which nothing is counted."""
+    target = Target(kind="activations", activation="output")
+    question = Question(target, Data(paths=(small / "data.npz",)), Sampling(channels=0.2), 0.99, Machine(workers=1))
+    found = find_ranges(small / "small.onnx", question)
+    for layer in found.layers:
+        counts = layer.counts[0]
+        injected = counts[:, 1].sum() / counts.sum()
+        print(f"\n{layer.id}: LVF {100 * layer.lvf:.3f} %, injected {100 * injected:.3f} %, loss {layer.loss}")
+        chance = 4 * np.sqrt(layer.lvf * (1 - layer.lvf) / counts.sum())  # four standard errors of the injection
+        assert abs(layer.lvf - injected) < chance + 0.1 * layer.lvf
+        assert layer.loss is not None
+        assert -0.01 < layer.loss < 2 * injected + 0.01
+    together = correlation(found)
+    assert together is not None
+    assert together.pearson is not None
+    assert together.layers == 4
+    assert together.pearson > 0.9
 
 
 def test_deepvigor_is_about_outputs(small: Path) -> None:

@@ -107,7 +107,7 @@ def test_from_a_shell_and_from_python_alike(small: Path, tmp_path: Path) -> None
     assert shown.exit_code == 0, shown.output
     assert "Samples of channels against all of them, 5 each" in shown.output
     assert "largest less smallest" in shown.output
-    assert max(map(len, shown.output.splitlines())) <= 80
+    assert max(len(line) for line in shown.output.splitlines() if str(tmp_path) not in line) <= 80
     told = json.loads((tmp_path / "vigor.json").read_text())
     run = api.vigor(
         small / "small.onnx", data=Data(paths=(small / "images.npz",)), target=Target(layers=("fc",)),

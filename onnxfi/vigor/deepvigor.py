@@ -20,6 +20,7 @@ from onnxfi.engine.engine import Cost
 from onnxfi.engine.prepare import prepare
 from onnxfi.errors import StudyError
 from onnxfi.faults.bits import Word
+from onnxfi.metrics.outcome import CRITICAL
 from onnxfi.study.assembly import Assembly
 from onnxfi.study.sampling import Permutation
 from onnxfi.vigor.analysis import put_together
@@ -31,7 +32,7 @@ from onnxfi.vigor.pairs import Array
 from onnxfi.vigor.ranges import ClassRanges, Limits, Neurons, by_class, last_layer
 from onnxfi.vigor.search import Flags
 from onnxfi.vigor.settings import Listener, Question
-from onnxfi.vigor.validate import Trials
+from onnxfi.vigor.validate import rank_correlation
 
 _PAIRS_A_JOB, _TRIALS_A_JOB = 2048, 8192
 _FAULTS_A_NEURON = 256
@@ -43,7 +44,9 @@ class Layer:
     """One layer's neurons.
 
     site (S,); ranges over the seen images. counts (2, 3, 2): seen or unseen image; non-vulnerable, semi-vulnerable or
-    vulnerable by category; not critical or critical in truth.
+    vulnerable by category; not critical or critical in truth. rates (S, B): share of the seen images on which a flip of
+    each of `bits` deviates beyond the neuron's own range for that image (Eq. 4 to 6: by bit, BVF; by neuron, NVF; over
+    all, LVF). loss: accuracy lost under the faults injected, None without labels.
     """
 
     id: str
@@ -52,6 +55,23 @@ class Layer:
     ranges: ClassRanges
     counts: NDArray[np.int64]
     tried: int
+    bits: tuple[int, ...]
+    rates: NDArray[np.float64]
+    loss: float | None
+
+    @property
+    def lvf(self) -> float:
+        """Mean over neurons, bits and seen images."""
+        return float(self.rates.mean())
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Of LVF with the accuracy lost under injection, over `layers` layers (Fig. 5): Pearson's and Spearman's."""
+
+    layers: int
+    pearson: float | None
+    rank: float | None
 
 
 @dataclass(frozen=True)
@@ -105,16 +125,72 @@ def find_ranges(model: Path | str, question: Question, progress: Listener | None
                     limits = _joined([part for part in crew.results(jobs) if isinstance(part, Limits)])
                 ranges = by_class(limits, len(drawn.site), golden[images], logits.shape[1])
                 row, trials, deviation = _faults(assembly, here, number, drawn.site, question.sampling.seed)
-                parts = [Trials(trials[i : i + _TRIALS_A_JOB]) for i in range(0, len(trials), _TRIALS_A_JOB)]
-                critical = np.concatenate([part for part in crew.results(parts) if not isinstance(part, Limits)])
+                parts = [Injections(trials[i : i + _TRIALS_A_JOB]) for i in range(0, len(trials), _TRIALS_A_JOB)]
+                records = np.concatenate([part for part in crew.results(parts) if not isinstance(part, Limits)])
+                critical = records["outcome"] == CRITICAL
                 at = trials["image"].astype(np.int64)
                 category = ranges.category(row, golden[at], deviation)
                 counts = np.zeros((2, 3, 2), np.int64)
                 np.add.at(counts, (1 - seen[at].astype(np.int64), category, critical.astype(np.int64)), 1)
-                layers.append(Layer(name, region.tensor, drawn.site, ranges, counts, limits.tried))
+                rates = _rates(here, number, images, drawn.site, limits)
+                loss = _loss(golden[at], records["top1"], assembly.dataset.labels, at)
+                layers.append(
+                    Layer(name, region.tensor, drawn.site, ranges, counts, limits.tried, region.bits, rates, loss)
+                )
                 done += drawn.image.size
             cost = crew.cost + Cost(len(seen), float(len(seen)))
     return Ranges(assembly, question, tuple(layers), seen, cost, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Injections:
+    """A job: trials as they are; gives their RECORDs."""
+
+    trials: NDArray[np.void]
+
+    def run(self, engine: Deviations) -> Array:
+        """Run them."""
+        return engine.run(self.trials)
+
+
+def correlation(found: Ranges) -> Correlation | None:
+    """How LVF goes with accuracy loss; None without labels, or of fewer than three layers."""
+    losses = [layer.loss for layer in found.layers if layer.loss is not None]
+    if len(losses) < max(3, len(found.layers)):
+        return None
+    lvf, loss = np.array([layer.lvf for layer in found.layers]), np.array(losses)
+    pearson = None if lvf.std() == 0 or loss.std() == 0 else float(np.corrcoef(lvf, loss)[0, 1])
+    return Correlation(len(losses), pearson, rank_correlation(lvf, loss))
+
+
+def _rates(
+    engine: Deviations, number: int, images: NDArray[np.int64], sites: NDArray[np.int64], limits: Limits
+) -> NDArray[np.float64]:
+    """Share of `images` on which each bit of each site deviates beyond the limits of that image, (S, B).
+
+    Between the last safe step of the ladder and the first critical one nothing is claimed, and nothing counted. An
+    infinity is beyond where any step of its side is, a NaN always.
+    """
+    region, count = engine.regions[number], len(images)
+    order, found = Order(region.dtype), np.empty((len(sites), len(region.bits)))
+    for place, site in enumerate(sites):
+        pairs = slice(place * count, (place + 1) * count)
+        stored = engine.stored(number, images, np.full(count, site))
+        with np.errstate(all="ignore"):
+            deviation = flipped(order, stored, region.bits).astype(np.float64) - stored.astype(np.float64)[:, None]
+        low, high = limits.low[pairs, None], limits.high[pairs, None]
+        beyond = ((deviation <= low) & np.isfinite(low)) | ((deviation >= high) & np.isfinite(high))
+        found[place] = (beyond | np.isnan(deviation)).mean(axis=0)
+    return found
+
+
+def _loss(
+    golden: NDArray[np.int64], faulty: Array, labels: NDArray[np.int64] | None, image: NDArray[np.int64]
+) -> float | None:
+    """Accuracy lost by trials on images (T,), with golden and faulty classes (T,)."""
+    if labels is None:
+        return None
+    return float((golden == labels[image]).mean() - (faulty == labels[image]).mean())
 
 
 def _seen(golden: NDArray[np.int64]) -> Flags:
