@@ -93,7 +93,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[onnx.ModelProto,
     path = tmp_path_factory.mktemp("export") / "sample.onnx"
     with quiet():
         model = sample()
-        stored = {variable.path: np.array(variable) for variable in model.variables}
+        stored = {variable.path: variable.numpy() for variable in model.variables}
     report = convert(model, SHAPE, path, None, random_images(SHAPE))
     assert report.passed, str(report)
     assert report.shared == ("twice/kernel",)
@@ -195,7 +195,7 @@ def test_weights_of_keras_are_taken(tmp_path: Path) -> None:
     arguments = ["--checkpoint", str(tmp_path / "net.weights.h5"), "-o", str(tmp_path / "net.onnx")]
     assert main(["keras", "--arch", name, *arguments]) == 0
     found = initializers(onnx.load(tmp_path / "net.onnx"))
-    kernel = keras.ops.convert_to_numpy(model.get_layer("layer2.0.conv1").kernel)
+    kernel = model.get_layer("layer2.0.conv1").kernel.numpy()
     assert found["layer2.0.conv1/kernel"].tobytes() == kernel.transpose(3, 2, 0, 1).tobytes()
 
 

@@ -80,7 +80,7 @@ def predict(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _faithful(model: Any, shape: tuple[int, ...], opset: int) -> Exported:
     variables = _variables(model)
-    real = {path: np.array(variable) for path, variable in variables.items()}
+    real = {path: variable.numpy() for path, variable in variables.items()}
     values = stand_ins(real)
     with unfolded():
         traced = trace(model, variables, values, shape, opset)
