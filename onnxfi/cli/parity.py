@@ -126,7 +126,7 @@ def parity(a: Path | None, b: Path | None, **options: Any) -> None:
                 *options["studies"], models=models, groups=options["groups"], out=options["out"]
             )
         else:
-            watch = Watch(watching, watching.listed, watching.searched)
+            watch = Watch(watching.clean, watching, watching.listed, watching.searched)
             found = api.parity(a, b, progress=watch, **_asked(options))
     if options["as_json"]:
         click.echo(found.to_json(), nl=False)

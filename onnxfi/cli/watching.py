@@ -1,4 +1,4 @@
-"""The line that shows a comparison at work: its studies, a list's replay, a search."""
+"""The line that shows a comparison at work: the fault-free runs, its studies, a list's replay, a search."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from onnxfi.report.tables import plain
 
 class Watching(Progress):
     """As Progress, and told of lists and searches, too."""
+
+    def clean(self, done: int, total: int) -> None:
+        """Images that one model has run without faults, and all there are."""
+        self._line(f"without faults: {done:,} of {total:,} images")
 
     def listed(self, folder: Path, done: int, total: int, rate: float) -> None:
         """Where a list's replay is kept, its trials done, all there are, and trials a second."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from onnxfi.parity.match import Pair
 
 Array = NDArray[Any]
 
+Progress = Callable[[int, int], None]
+"""Told the images done, and how many there are."""
+
 _LOOK = 8  # images on which tensors inside are compared
 
 
@@ -28,7 +31,7 @@ class Side:
     network: Network
     probe: Probe
 
-    def rows(self, images: Array, tensors: Sequence[str]) -> Mapping[str, Array]:
+    def rows(self, images: Array, tensors: Sequence[str], progress: Progress | None = None) -> Mapping[str, Array]:
         """Rows (N, ...) of `tensors` for images (N, ...) as the network reads them, run exactly as written."""
         network, probe = self.network, self.probe
         inside = [name for name in dict.fromkeys(tensors) if name != network.input.name]
@@ -40,6 +43,8 @@ class Side:
             fed = np.ascontiguousarray(images[np.minimum(np.arange(start, start + chunk), stop - 1)])
             for name, value in zip(inside, session.run({network.input.name: fed}, inside), strict=True):
                 parts[name].append(probe.rows(name).split(value, chunk)[: stop - start])
+            if progress is not None:
+                progress(stop, len(images))
         found = {name: np.concatenate(part) for name, part in parts.items()}
         return found | ({network.input.name: images} if network.input.name in tensors else {})
 

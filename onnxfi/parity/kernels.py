@@ -24,7 +24,7 @@ class Kernel:
     """One layer's weight, output channel first: OIHW of a convolution, (out, in) of Gemm and MatMul.
 
     stored    the initializer that the words of the weight lie in
-    weight    float64, as the op reads it, output channel first
+    weight    as the op reads it, output channel first; float32, or float64 where that is stored
     steps     from the stored words to `weight`; None where words cannot be followed one by one
     affine    the channelwise arithmetic after the layer
     row       shape of one image of the activation that the layer reads, behind what only moves it
@@ -63,7 +63,7 @@ def _kernel(network: Network, probe: Probe, constants: Constants, layer: Layer) 
     read = path.weight if path is not None else constants.get(node.input[stored.slot])
     if read is None:
         return None
-    weight = np.asarray(read.astype(np.float64))
+    weight = np.asarray(read.astype(np.float64 if read.dtype == np.float64 else np.float32, copy=False))
     turned = weight.ndim == 2 and "Conv" not in layer.op
     if turned:
         wants = bool(int_attribute(node, "transA" if stored.slot == 0 else "transB", 0))

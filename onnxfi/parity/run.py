@@ -79,7 +79,9 @@ def run(asking: Asking, folder: Path, watch: Watch | None = None) -> Found:
     with place.trouble(folder):
         folder.mkdir(parents=True, exist_ok=True)
     outputs = asking.target.output, asking.output_b
-    twins = bring_together(asking.a, asking.b, asking.data_a, asking.data_b, folder, outputs, asking.plan.seed)
+    twins = bring_together(
+        asking.a, asking.b, asking.data_a, asking.data_b, folder, outputs, asking.plan.seed, watch.clean
+    )
     workers = worker_count(asking.machine)
     compared, done, left_out = None, None, list[str]()
     if asking.faults is not None:

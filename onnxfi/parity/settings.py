@@ -83,9 +83,15 @@ class Asking:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how far it is. studies: as `analyze` tells; lists: the folder, trials done, all there are, trials a
-    second; searching: as `vigor` tells."""
+    """Who is told how far it is.
 
+    clean      images that a model has run without faults, and all there are
+    studies    as `analyze` tells
+    lists      the folder, trials done, all there are, trials a second
+    searching  as `vigor` tells
+    """
+
+    clean: Callable[[int, int], None] | None = None
     studies: Listener | None = None
     lists: Callable[[Path, int, int, float], None] | None = None
     searching: Searching | None = None

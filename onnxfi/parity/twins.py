@@ -14,7 +14,7 @@ from onnxfi.graph.folding import Fold, fold, foldable
 from onnxfi.graph.network import Network
 from onnxfi.graph.write import write
 from onnxfi.parity.arrange import follow
-from onnxfi.parity.clean import Clean, Side, verify
+from onnxfi.parity.clean import Clean, Progress, Side, verify
 from onnxfi.parity.kernels import Kernel, kernels
 from onnxfi.parity.match import Matching, match
 from onnxfi.study.dataset import Dataset
@@ -44,10 +44,18 @@ class Twins:
 
 
 def bring_together(
-    a: Path, b: Path, data_a: Data, data_b: Data, folder: Path, outputs: tuple[str | None, str | None], seed: int
+    a: Path,
+    b: Path,
+    data_a: Data,
+    data_b: Data,
+    folder: Path,
+    outputs: tuple[str | None, str | None],
+    seed: int,
+    progress: Progress | None = None,
 ) -> Twins:
     """Load both models and the images, match the layers, fold where only one side is folded (files go to `folder`).
 
+    progress: of the fault-free run, once for either network.
     Raises ModelError, DataError, EngineError.
     """
     networks = [Network.load(path, output=output, unshare=True) for path, output in zip((a, b), outputs, strict=True)]
@@ -71,7 +79,7 @@ def bring_together(
     if any(folded):
         matching = match(*found)
     logits = [
-        np.ascontiguousarray(side.rows(dataset.images, [side.network.output])[side.network.output])
+        np.ascontiguousarray(side.rows(dataset.images, [side.network.output], progress)[side.network.output])
         for side, dataset in zip(sides, images, strict=True)
     ]
     clean = Clean(*(each.reshape(len(each), -1) for each in logits))
