@@ -35,7 +35,13 @@ def choose(
     if limit is None:
         limit = float("inf") if remedy.at == "live" else LIVE_LIMIT
     size = float("inf") if remedy.size is None else float(remedy.size)
-    first = _best([o for o in weights if o.size <= size and _slower(o) <= limit and remedy.at in ("auto", o.at, "")])
+    first = _best(
+        [
+            o
+            for o in weights
+            if o.size <= size and _slower(o) <= limit and (remedy.at == "auto" or o.at in ("", remedy.at))
+        ]
+    )
     size -= first.size if first else 0
     room = float("inf") if remedy.latency is None else remedy.latency - (_slower(first) if first else 0.0)
     return first, _best([o for o in activations if o.size <= size and _slower(o) <= room])

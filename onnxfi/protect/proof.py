@@ -168,7 +168,8 @@ def _operands(ground: Ground, hardened: Guarded, remedy: Remedy) -> Estimate:
 
 
 def _known(values: Array) -> bool:
-    return values.dtype != np.bool_
+    """Shapes and places are the program's own, as they are everywhere: no site."""
+    return values.dtype != np.int64
 
 
 def _bits(values: Array) -> range:
