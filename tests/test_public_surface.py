@@ -36,7 +36,7 @@ PUBLIC = [
     "write_report",
 ]
 # Of onnxfi.api; `vigor`, `parity`, `protect` are not at the root, where the packages of these names stand.
-FUNCTIONS = {"analyze", "compare_studies", "explain", "inject", "merge", "parity", "protect", "show", "vigor",
+FUNCTIONS = {"analyze", "count", "compare_studies", "explain", "inject", "merge", "parity", "protect", "show", "vigor",
              "write_report"}  # fmt: skip
 HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "PIL", "rich", "torch", "jinja2", "vl_convert"}
 

@@ -20,6 +20,8 @@ from onnxfi.api.pairs import compare_studies as compare_studies
 from onnxfi.api.pairs import parity as parity
 from onnxfi.api.remedy import Hardened as Hardened
 from onnxfi.api.remedy import protect as protect
+from onnxfi.api.sites import count as count
+from onnxfi.api.sites import explain as explain
 from onnxfi.engine.installed import check
 from onnxfi.errors import StudyError
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from onnxfi.study.tensorfi import Drawing
     from onnxfi.vigor.analysis import Analysis
     from onnxfi.vigor.deepvigor import Ranges
-    from onnxfi.vigor.explain import Explanation
 
 RUNS = Path("onnxfi-run")
 
@@ -188,22 +189,6 @@ def vigor(
         vigor_experiments.write(folder, found)
         tell_vigor(folder)
     return Vulnerability(found, analysis, folder)
-
-
-def explain(site: str, model: Path | str | None = None, *, data: Data | None = None, seed: int = 0) -> Explanation:
-    """Every flip of one stored number run on every image: its range, its bits, its errors.
-
-    site  'TENSOR[i,j,...]', a parameter or an activation, whose index leaves the batch out
-    model, data  as in `analyze`; seed: of the subset of `data.images`
-
-    Raises ModelError, DataError, EngineError, and FaultError for a site that does not exist.
-    """
-    check()
-    from onnxfi.bundled.stand_in import stand_in
-    from onnxfi.vigor import explain as room
-
-    model, data = stand_in(model, data or Data())
-    return room.explain(model, site, data, seed)
 
 
 def write_report(

@@ -94,6 +94,7 @@ METHODS = ["deepvigor+", "deepvigor"]
 )
 @option(BESIDE, "--repeats", type=int, metavar="N", default=50, help="Samples of each ratio.")
 @option(BESIDE, "--image-batches", type=int, metavar="N", help="MVF of each of N batches of the images (Fig. 10).")
+@option(BESIDE, "--count", is_flag=True, help="Only count: sites to decide, and faults of other plans (Tables V, VI).")
 @option(DEPTH, "--confidence", type=float, default=0.99, help="Of every interval.")
 @option(DEPTH, "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of every draw.")
 @machine_options
@@ -119,11 +120,12 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor small.onnx --data images.npz --out ranges/
       onnxfi vigor small.onnx --data images.npz --paper
       onnxfi vigor small.onnx --data images.npz --sampling-ratios 0.05,0.1,0.15,0.2 --image-batches 5
+      onnxfi vigor net.onnx --count
       onnxfi vigor --method deepvigor --channel-sampling-ratio 0.1
     """
     from onnxfi import api
     from onnxfi.cli.searching import Searching
-    from onnxfi.report import tables, vigor_tables
+    from onnxfi.report import tables, vigor_experiments, vigor_tables
 
     given = {"kind": options["target"], "activation": options["activation"]}
     target = replace(
@@ -134,6 +136,13 @@ def vigor(model: Path | None, **options: Any) -> None:
     sampling = Sampling(
         options["channel_sampling_ratio"], options["site_images"], options["seed"], options["channel_sites"]
     )
+    if options["count"]:
+        told = api.count(model, target=target, ratio=options["channel_sampling_ratio"] or 0.1)
+        if options["as_json"]:
+            click.echo(vigor_experiments.count_json(told), nl=False)
+        else:
+            tables.console().print(vigor_experiments.counted(told, options["channel_sampling_ratio"] or 0.1))
+        return
     machine = Machine(**{name: options[name] for name in ("exact", "provider", "workers", "memory")})
     ratios, batches = options["sampling_ratios"], options["image_batches"]
     asked = ratios is not None or batches is not None

@@ -6,11 +6,13 @@ In vigor.json, where they were asked for:
                 onnxfi.vigor.experiments.Resampled
     batches     [{start, images, weights, activations, total}], fields of onnxfi.vigor.experiments.Batch
 
-resampling.csv and batches.csv hold the same rows.
+resampling.csv and batches.csv hold the same rows. `onnxfi vigor --count --json` prints a list of {target, kind, sites,
+sampled, exhaustive, layer, data_unaware, data_aware}, fields of onnxfi.vigor.costs.Count.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +25,7 @@ from rich.console import RenderableType
 from onnxfi.report.tables import table, titled
 from onnxfi.study import place
 from onnxfi.vigor.analysis import Analysis
+from onnxfi.vigor.costs import Count
 from onnxfi.vigor.experiments import batches, resample
 from onnxfi.vigor.settings import Experiments
 
@@ -77,3 +80,24 @@ def _batches(found: dict[str, Any]) -> RenderableType:
     made.add_row("standard deviation", *(f"{value:.3f}" for value in values.std(axis=0, ddof=1)))
     made.add_row("largest less smallest", *(f"{value:.3f}" for value in np.ptp(values, axis=0)))
     return titled("MVF of batches of images, %", made)
+
+
+def count_json(counts: tuple[Count, ...]) -> str:
+    """What was counted, as text."""
+    return json.dumps([asdict(count) for count in counts], indent=2) + "\n"
+
+
+def counted(counts: tuple[Count, ...], ratio: float) -> RenderableType:
+    """What was counted, as a table."""
+    made = table("", *(f"{row.target} ({row.kind})" for row in counts))
+    for label, name in (
+        ("sites, all", "sites"),
+        (f"sites, {100 * ratio:g} % of channels", "sampled"),
+        ("faults, exhaustive", "exhaustive"),
+        ("layer-wise, 1 % at 95 %", "layer"),
+        ("data-unaware", "data_unaware"),
+        ("data-aware, p of weights", "data_aware"),
+    ):
+        values = [getattr(row, name) for row in counts]
+        made.add_row(label, *("-" if value is None else f"{value:,}" for value in values))
+    return titled("Counted, with nothing run: a site takes two or three simulations, a fault one", made)
