@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,20 @@ def test_labels_are_those_of_analyze(small: Path, tmp_path: Path) -> None:
     order.write_text("0 1 2")
     wrong = ["vigor", str(small / "small.onnx"), "--data", str(small / "data.npz"), "--label-map", str(order)]
     assert run(wrong) == 1
+
+
+@pytest.mark.slow
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    """Lines of a README put into a file and run: the processes that are started do not run the file again."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from onnxfi import Data, Machine, Precision, Sampling, Target, analyze, api\n"
+        "data, two = Data(images=2), Machine(workers=2)\n"
+        "target = Target('weights', layers=('linear',))\n"
+        "run = analyze(data=data, target=target, precision=Precision(budget=200), machine=two, out='study')\n"
+        "found = api.vigor(data=data, target=target, sampling=Sampling(0.2), machine=two)\n"
+        "print('done', run.summary.trials, found.found['images'], __file__)\n"
+    )
+    ran = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("done 200 2"), ran.stderr
+    assert ran.stdout.count("done") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
@@ -65,7 +66,29 @@ def obey() -> None:
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Processes started in here are born with ^C blocked: before `obey` they would die of it with a traceback."""
+    """Processes started in here are born with ^C blocked: before `obey` they would die of it with a traceback.
+
+    Nor do they run the script again that called onnxfi, as spawned processes do: nothing that they are given is
+    defined there, and a script that does not guard its lines by `if __name__ == "__main__"` would kill them.
+    """
+    with _no_script(), _blocked():
+        yield
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main).pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

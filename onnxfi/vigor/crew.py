@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from onnxfi.engine.deviation import Deviations
 from onnxfi.engine.engine import Cost
 from onnxfi.errors import EngineError
+from onnxfi.study.pool import deaf, obey
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -44,7 +42,9 @@ class Crew(Generic[T]):
             return
         assert self._pool is not None
         try:
-            for result in self._pool.map(_work, jobs):
+            with deaf():
+                coming = self._pool.map(_work, jobs)
+            for result in coming:
                 yield self._counted(*result)
         except BrokenExecutor as error:
             raise EngineError("A worker process died (killed, or out of memory): give fewer --workers.") from error
@@ -67,15 +67,8 @@ _mine: list[Deviations] = []
 
 
 def _initialise(folder: Path) -> None:
-    """Start of a process: ^C is the parent's, and a process whose parent was killed ends itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    obey()
     _mine[:] = [Deviations(folder)]
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _work(job: Job[T]) -> tuple[T, Cost]:
