@@ -57,12 +57,15 @@ class Point:
     high: float
 
 
-def across(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str) -> Chart:
-    """Horizontal bars with intervals, a row a place, in the order of `places`."""
+def across(label: str, places: Sequence[str], bars: Sequence[Bar], axis: str, upto: float | None = None) -> Chart:
+    """Horizontal bars with intervals, a row a place, in the order of `places`. upto: end of the axis, where several
+    charts are to be compared."""
     groups = list(dict.fromkeys(bar.group for bar in bars))
     y = {"field": "place", "type": "nominal", "sort": None, "title": None, "scale": {"domain": list(places)}}
     offset = {"field": "group", "scale": {"domain": groups}}
-    x = {"field": "value", "type": "quantitative", "title": axis}
+    x: Spec = {"field": "value", "type": "quantitative", "title": axis}
+    if upto is not None:
+        x["scale"] = {"domain": [0, upto], "nice": True}
     limits = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
     return drawn(
         label,

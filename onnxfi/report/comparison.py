@@ -70,7 +70,9 @@ def comparison(runs: Sequence[tuple[Path, Summary | VigorRun]]) -> str:
     compared = [_compared(name, folder, told) for name, (folder, told) in zip(names, runs, strict=True)]
     head = Head("Side by side", f"{len(compared)} studies", warnings=_differences(compared))
     models = {"drawn": _mvf(compared), "runs": compared}
-    layers = [part for run in compared if (part := _profile(run))]
+    rates = [getattr(row, column) for run in compared for row in run.layers for column in _columns(run)]
+    highest = max((100 * rate.high for rate in rates if rate), default=None)
+    layers = [part for run in compared if (part := _profile(run, highest))]
     sections = [
         Section("models", "Models", "comparison/models.html", models),
         Section("layers", "Layers", "comparison/layers.html", {"parts": layers}),
@@ -139,26 +141,29 @@ def _mvf(runs: Sequence[Compared]) -> Chart:
     return charts.across(label, [run.name for run in runs], bars, "MVF, %")
 
 
-def _profile(run: Compared) -> dict[str, Any] | None:
-    """Eq. 15 layer by layer; without it the one target there is. What comparison/layers.html shows."""
-    layers = numbered([row.layer for row in run.layers])
-    total = run.rates["total"] is not None
-    columns = ["total"] if total else [target for target, rate in run.rates.items() if rate]
+def _profile(run: Compared, highest: float | None) -> dict[str, Any] | None:
+    """What comparison/layers.html shows of a run; highest: end of the axis, in percent."""
+    layers, columns = numbered([row.layer for row in run.layers]), _columns(run)
     bars = [
         bar
         for layer, row in zip(layers, run.layers, strict=True)
         for column in columns
         for bar in _bars(layer, column, getattr(row, column))
     ]
-    words = "Total LVF (Eq. 15)" if total else "LVF"
-    drawn = charts.across(f"{words} of each layer of {run.name}.", layers, bars, "LVF, %")
+    words = "Total LVF (Eq. 15)" if columns == ["total"] else "LVF"
+    drawn = charts.across(f"{words} of each layer of {run.name}.", layers, bars, "LVF, %", highest)
     return {"run": run, "columns": columns, "drawn": drawn} if bars else None
+
+
+def _columns(run: Compared) -> list[str]:
+    """The LVFs to show: Eq. 15, or without it the one target there is."""
+    return ["total"] if run.rates["total"] else [target for target, rate in run.rates.items() if rate]
 
 
 def _corruption(runs: Sequence[Compared]) -> Chart:
     bars = [bar for run in runs for part in run.corruption for bar in _bars(run.name, part.target, part.sdc_1)]
     label = "SDC-1 of each model, every bit equally likely, with its interval."
-    return charts.across(label, [run.name for run in runs], bars, "SDC-1, % of trials")
+    return charts.across(label, [run.name for run in runs if run.corruption], bars, "SDC-1, % of trials")
 
 
 def _scm(runs: Sequence[Compared], setting: str) -> Chart | None:
