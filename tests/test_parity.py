@@ -35,11 +35,12 @@ FEW = Precision(budget=1000)
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files of one network, the second with another last bias, and images."""
+    """Two files of one network, a third with the same weights and other biases, and images."""
     folder = tmp_path_factory.mktemp("parity")
     t.twin(folder / "a.onnx", W)
     t.twin(folder / "b.onnx", W, KERAS)
-    t.twin(folder / "other.onnx", {**W, "last.bias": W["last.bias"] + np.float32([2, 0, 0, 0, 0])}, KERAS)
+    moved = {name: -value for name, value in W.items() if name.endswith(("beta", "bias"))}
+    t.twin(folder / "other.onnx", {**W, **moved}, KERAS)
     t.images(folder / "x.npz", 30)
     return folder
 
@@ -56,13 +57,9 @@ def both(room: Path) -> api.Parity:
 @pytest.fixture(scope="module")
 def apart(room: Path) -> api.Parity:
     """The first and the other network, which fail differently."""
+    target, data = Target(kind="weights", bits="exponent"), Data((room / "x.npz",))
     return api.parity(
-        room / "a.onnx",
-        room / "other.onnx",
-        data=Data((room / "x.npz",)),
-        precision=FEW,
-        machine=ONE,
-        out=room / "apart",
+        room / "a.onnx", room / "other.onnx", data=data, target=target, precision=FEW, machine=ONE, out=room / "apart"
     )
 
 
