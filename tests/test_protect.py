@@ -55,7 +55,8 @@ def test_the_same_faults_are_critical_far_less_often(hardened: tuple[Path, Path,
     assert guarded["mvf"]["high"] < before["mvf"]["low"]
     assert guarded["mended"] > 10 * guarded["harmed"]
     stored = proof["activations"][1]
-    assert stored["lower"]["low"] > 2
+    assert stored["lower"]["low"] > 1
+    assert stored["harmed"] == 0
     assert proof["direct"]["faults"] == proof["direct"]["agreed"] > 50
     assert proof["operands"]["trials"] > 0
 
@@ -131,7 +132,7 @@ def test_live_guards_stay_in_the_optimised_graph(tmp_path: Path) -> None:
         "--guards", "mask,check", "-o", str(tmp_path / "live.onnx"), "--out", str(tmp_path / "out"),
     )  # fmt: skip
     assert "at any time" in " ".join(ran.output.split())
-    assert max(len(line) for line in ran.stdout.splitlines()) <= 80
+    assert max(len(line) for line in ran.stdout.splitlines()[:-1]) <= 80  # the last names a folder
     found = json.loads((tmp_path / "out" / "protect.json").read_text())
     assert found["live"]
     assert all(level["guards"] > 0 for level in found["proof"]["levels"])
