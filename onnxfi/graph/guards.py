@@ -29,7 +29,7 @@ from onnxfi.faults.bits import Word
 from onnxfi.faults.guard import Guard
 from onnxfi.graph.opset import NEWEST_OPSET, opset_of, to_opset
 from onnxfi.graph.patch import Patch
-from onnxfi.graph.tidy import constants_to_initializers, set_nodes
+from onnxfi.graph.tidy import constants_to_initializers, drop_initializer_inputs, set_nodes
 
 LABEL = "guard"
 """Part of the name of every tensor and node that a guard adds."""
@@ -67,6 +67,7 @@ def with_guards(
     """
     needed = NEWEST_OPSET if any(guard.masked for guard in weights.values()) else _OLDEST
     copy = to_opset(model, max(needed, opset_of(model)))
+    drop_initializer_inputs(copy)  # a word that a caller may override is none that a runtime could fold
     constants_to_initializers(copy)
     patch = Patch(copy.graph, LABEL)
     stored = {t.name: tuple(t.dims) for t in copy.graph.initializer}

@@ -108,7 +108,8 @@ def _bits(field: Field) -> Iterator[tuple[str, Callable[[str, Sequence[int]], bo
 
     places = sorted({Word(stratum.dtype).width - 2 for stratum in field.strata})
     yield f"bit {'/'.join(map(str, places))}", top
-    yield "sign and exponent", upper
+    floats = any(Word(stratum.dtype).mantissa is not None for stratum in field.strata)
+    yield "sign and exponent" if floats else "top two bits", upper
 
 
 def _weakest(sample: Sample, target: str) -> set[int]:
