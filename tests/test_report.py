@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from browsing import check_quiet, open_page
 from hostile import HOSTILE, IMAGE, groups_file, images_file, model
@@ -211,3 +212,14 @@ def test_without_a_mouse_and_without_eyes(browser: Any, study: Path) -> None:
     holds = f"return Array.from(document.querySelectorAll('section'), {holds})"
     assert all(table for figure, table in browser.execute_script(holds) if figure)
     check_quiet(browser)
+
+
+def test_the_file_of_confusions_holds_whole_rows(study: Path) -> None:
+    table = pd.read_csv(study / "confusion.csv", dtype={"after": "Int64"})
+    sums = table.groupby(["target", "by", "before"])["value"].sum()
+    assert sums.to_numpy() == pytest.approx(1.0)  # what stays, what changes, and no answer
+    assert set(table["by"]) == {"class", "group"} and set(table["target"]) == {"weights", "activations"}
+    assert table[table["by"] == "class"].set_index("before").loc[0, "before_name"].iloc[0] == HOSTILE
+    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
+    lost = table[table["after"].isna()]
+    assert len(lost) and set(lost["after_name"]) == {"no answer"}
