@@ -90,6 +90,8 @@ def test_only_a_complete_analysis_is_drawn_from(small: Path, whole: Analysis) ->
         resample(part, (0.1,), 3)
     with pytest.raises(StudyError, match="leave --site-images"):
         batches(part, 2)
+    with pytest.raises(StudyError, match="leave --channel-sampling-ratio"):  # before anything is run
+        api.vigor(small / "none.onnx", sampling=Sampling(channels=0.5), experiments=Experiments((0.1,)))
     with pytest.raises(StudyError, match="there are 10 images"):
         batches(whole, 11)
 

@@ -181,6 +181,7 @@ def vigor(
             deepvigor.write(folder, ranges, found)
             tell_vigor(folder)
         return Vulnerability(found, ranges, folder)
+    (experiments or Experiments()).check(question.sampling)
     analysis = analyze(model, question, progress)
     found = vigor.facts(analysis, () if validate is None else compare(analysis, validate))
     found |= vigor_experiments.facts(analysis, experiments or Experiments())

@@ -18,6 +18,7 @@ from onnxfi.faults.space import Target
 from onnxfi.metrics.factors import Weights
 from onnxfi.vigor.analysis import Analysis
 from onnxfi.vigor.measured import Measured
+from onnxfi.vigor.settings import Experiments
 
 Array = NDArray[np.float64]
 
@@ -58,11 +59,8 @@ def resample(analysis: Analysis, ratios: tuple[float, ...], repeats: int) -> tup
 
     Raises StudyError where the analysis left out sites or images.
     """
+    Experiments(ratios, repeats).check(analysis.question.sampling)
     measured = analysis.estimates.measured
-    if not all(m.drawn.all_sites and m.drawn.all_images for m in measured):
-        raise StudyError(
-            "Samples are compared with a complete analysis: leave --channel-sampling-ratio and --site-images out."
-        )
     before = analysis.seconds - sum(m.seconds for m in measured)
     rng = np.random.default_rng(analysis.question.sampling.seed)
     return tuple(
@@ -101,9 +99,8 @@ def _logarithm(sites: int) -> int:
 
 def batches(analysis: Analysis, count: int) -> tuple[Batch, ...]:
     """MVF of each of `count` batches of images. Raises StudyError where there are fewer images, or sites lack some."""
+    Experiments(batches=count).check(analysis.question.sampling)
     measured, images = analysis.estimates.measured, len(analysis.assembly.dataset)
-    if not all(m.drawn.all_images for m in measured):
-        raise StudyError("Batches of images need every image at every site: leave --site-images out.")
     if count > images:
         raise StudyError(f"--image-batches is {count}, but there are {images} images.")
     factors = analysis.estimates.factors

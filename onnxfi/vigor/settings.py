@@ -65,6 +65,15 @@ class Experiments:
         if self.batches is not None and self.batches < 2:
             raise StudyError(f"--image-batches is {self.batches}; give at least 2.")
 
+    def check(self, sampling: Sampling) -> None:
+        """Raises StudyError, before an analysis, where `sampling` leaves out what they need."""
+        if self.ratios and (sampling.channels is not None or sampling.images is not None):
+            raise StudyError(
+                "Samples are compared with a complete analysis: leave --channel-sampling-ratio and --site-images out."
+            )
+        if self.batches is not None and sampling.images is not None:
+            raise StudyError("Batches of images need every image at every site: leave --site-images out.")
+
 
 @dataclass(frozen=True)
 class Question:
