@@ -22,7 +22,7 @@ from converters.__main__ import main
 from converters.inputs import random_images
 from converters.keras import export as exporter
 from converters.keras import source
-from converters.keras.framework import keras, quiet
+from converters.keras.framework import keras, quiet, tf
 from converters.keras.run import convert
 from converters.keras.stand_ins import Place, places
 from models.keras.resnet import small
@@ -73,6 +73,17 @@ def two_inputs() -> Any:
 def two_outputs() -> Any:
     given = keras.Input((4,))
     return keras.Model(given, [keras.layers.ReLU()(given), keras.layers.Dense(2)(given)])
+
+
+def grouped() -> Any:
+    """A convolution in groups, and a layer that holds tensors that are no variables."""
+    layers = keras.layers
+    scaled = layers.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[0.5, 0.6, 0.7, 0.8])
+    return keras.Sequential([keras.Input((6, 6, 4)), scaled, layers.Conv2D(8, 3, groups=2), layers.Flatten()])
+
+
+def gelu() -> Any:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="gelu")])
 
 
 def number() -> int:
@@ -134,6 +145,14 @@ def test_the_graph_has_the_networks_own_names_and_form(
     assert properties(model)["onnxfi.framework"] == "keras"
 
 
+def test_convolutions_in_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keras", f"{__name__}:grouped", "-o", str(tmp_path / "out.onnx")]) == 0
+    # Those of the convolution: what the Normalization was given are no variables.
+    assert "weights: 2 of 2 tensors bit-identical" in capsys.readouterr().out
+    (node,) = (node for node in onnx.load(tmp_path / "out.onnx").graph.node if node.op_type == "Conv")
+    assert [a.i for a in node.attribute if a.name == "group"] == [2]
+
+
 def test_epsilon_is_kept(exported: tuple[onnx.ModelProto, dict[str, np.ndarray]]) -> None:
     # TensorFlow's own Python function would raise 1e-5 to 1.001e-5.
     (node,) = (node for node in exported[0].graph.node if node.name == "norm_1/BatchNormalization")
@@ -155,7 +174,7 @@ def test_what_was_patched_is_put_back() -> None:
     from tf2onnx.optimizer.back_to_back_optimizer import _func_map
 
     def state() -> tuple[Any, ...]:
-        return nn.batch_normalization, name_scope.__enter__, dict(_func_map)
+        return nn.batch_normalization, name_scope.__enter__, dict(_func_map), tf.function
 
     before = state()
     with quiet():
@@ -287,6 +306,7 @@ def test_an_application_by_name(tmp_path: Path) -> None:
         ([f"{__name__}:open_size"], "--input-shape"),
         ([f"{__name__}:two_inputs"], "2 inputs"),
         ([f"{__name__}:two_outputs"], "one tensor"),
+        ([f"{__name__}:gelu"], "does not translate Erfc"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_2(

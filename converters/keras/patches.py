@@ -1,10 +1,11 @@
 """What Keras, TensorFlow and tf2onnx do to a graph on its way to ONNX, undone while a graph is exported.
 
-Three private functions are replaced, in a context manager that puts them back:
+Some functions are replaced, in context managers that put them back:
 
 - Keras computes BatchNormalization by arithmetic, of which nothing is left after constant folding. Here it is one
   fused operation, which becomes ONNX's BatchNormalization with its four parameters.
 - tf2onnx folds that into the convolution before it.
+- Keras has grouped convolutions compiled by XLA, into which tf2onnx does not look.
 - Keras opens a name scope a layer, and TensorFlow appends numbers that depend on what was built before. Here each
   scope is written down with the layers' own names.
 """
@@ -44,6 +45,18 @@ def recorded() -> Iterator[Scopes]:
 
     with mock.patch.object(name_scope, "__enter__", remember):
         yield scopes
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """What Keras would have XLA compile while a model is traced, its grouped convolutions, stays as it is."""
+    function = tf.function
+
+    def plain(*arguments: Any, **options: Any) -> Any:
+        return (lambda body: body) if options.get("jit_compile") else function(*arguments, **options)
+
+    with mock.patch.object(tf, "function", plain):
+        yield
 
 
 @contextlib.contextmanager

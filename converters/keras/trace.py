@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from converters.keras.framework import keras, tf, tf2onnx
-from converters.keras.patches import Scopes, recorded
+from converters.keras.patches import Scopes, recorded, uncompiled
 from converters.keras.stand_ins import Array
 from onnxfi.errors import ModelError
 
@@ -82,8 +82,8 @@ def one_tensor(answer: Any) -> Any:
 def _convert(logits: Any, signature: list[Any], opset: int) -> tuple[onnx.ModelProto, Scopes, list[Any]]:
     function = tf.function(logits, input_signature=signature, autograph=False)
     try:
-        with recorded() as scopes:
-            outputs = list(function.get_concrete_function().outputs)
+        with recorded() as scopes, uncompiled():
+            graph = function.get_concrete_function().graph
         with contextlib.redirect_stdout(None):
             proto, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
     except ModelError:
@@ -91,7 +91,13 @@ def _convert(logits: Any, signature: list[Any], opset: int) -> tuple[onnx.ModelP
     except Exception as problem:
         reason = next((line for line in str(problem).splitlines() if line.strip()), type(problem).__name__)
         raise ModelError(f"this network cannot be exported to ONNX: {reason}") from problem
-    return proto, scopes, outputs
+    # tf2onnx takes tensors that a layer holds, such as the mean of a Normalization, for inputs of the network.
+    _carry_out(proto.graph, {inside.name: held.numpy() for held, inside in graph.captures if held.dtype != tf.resource})
+    left = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, opset, node.domain)}
+    if left:
+        names = ", ".join(sorted(left))
+        raise ModelError(f"this network cannot be exported to ONNX: tf2onnx does not translate {names}")
+    return proto, scopes, graph.outputs
 
 
 def _reached(outputs: list[Any]) -> set[Any]:

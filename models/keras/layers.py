@@ -59,10 +59,14 @@ def conv(
     pad = kernel // 2 if padding is None else padding
 
     def run(x: Any, name: str) -> Any:
-        # Not Keras's own "same": at a stride of 2 that puts the zeros on other sides.
-        x = keras.layers.ZeroPadding2D(pad, name=f"{name}.pad")(x) if pad else x
+        # Keras's own "same" puts the zeros on other sides where the stride is 2. Where it is 1, tf2onnx would leave a
+        # node of its own for the zeros before a depthwise convolution.
+        same = depthwise and stride == 1 and pad == kernel // 2
+        x = keras.layers.ZeroPadding2D(pad, name=f"{name}.pad")(x) if pad and not same else x
         if depthwise:
-            layer = keras.layers.DepthwiseConv2D(kernel, stride, use_bias=bias, depthwise_initializer=HE, name=name)
+            layer = keras.layers.DepthwiseConv2D(
+                kernel, stride, "same" if same else "valid", use_bias=bias, depthwise_initializer=HE, name=name
+            )
         else:
             layer = keras.layers.Conv2D(outputs, kernel, stride, use_bias=bias, kernel_initializer=HE, name=name)
         return layer(x)
