@@ -103,7 +103,9 @@ def channel_map(channels: Sequence[ChannelRate], target: Target) -> Chart | None
     if not cells:
         return None
     label = f"VF of each channel ({target}), a row a layer."
-    return charts.heat(label, names, cells, charts.COLORS[target], "channel, from the first to the last", "VF, %")
+    return charts.heat(
+        label, names, cells, charts.COLORS[target], "channels that were looked at, in their order", "VF, %"
+    )
 
 
 def corruption_profile(meaning: Meaning) -> Chart:
