@@ -109,6 +109,7 @@ def test_an_option_of_the_other_method_is_a_wrong_command_line(
 def test_the_other_methods_help() -> None:
     shown = CliRunner().invoke(cli, ["analyze", "--method", "deepvigor", "--help"])
     assert "--channel-sampling-ratio" in shown.output
+    assert max(len(line) for line in shown.output.splitlines()) <= 80
     assert "--method" in CliRunner().invoke(cli, ["analyze", "--help"]).output
 
 
