@@ -119,7 +119,7 @@ def vigor(model: Path | None, **options: Any) -> None:
       onnxfi vigor net.onnx --data test.npz --preset cifar10 --activation mac
       onnxfi vigor small.onnx --data images.npz --out ranges/
       onnxfi vigor small.onnx --data images.npz --paper
-      onnxfi vigor small.onnx --data images.npz --sampling-ratios 0.05,0.1,0.15,0.2
+      onnxfi vigor small.onnx --data images.npz --sampling-ratios 0.05,0.1,0.2
       onnxfi vigor net.onnx --count
       onnxfi vigor --method deepvigor --channel-sampling-ratio 0.1
     """
