@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxfi.engine.freed import give_back
 from onnxfi.engine.golden import Golden
 from onnxfi.engine.prepare import Prepared
 from onnxfi.engine.probe import Rows
@@ -86,6 +87,7 @@ class Tails:
         if key not in self._kept:
             self._kept[key] = self._built(cut, exact)
             self._forget(key)
+            give_back()
         self._kept.move_to_end(key)
         return self._kept[key]
 

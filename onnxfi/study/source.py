@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.engine.engine import Engine
+from onnxfi.engine.freed import give_back
 from onnxfi.engine.prepare import Settings, prepare
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
@@ -122,4 +123,6 @@ def prepared(
     """Prepare the engines' folder and open one here. Raises EngineError, and StudyError for a full disk."""
     with place.trouble(folder):
         prepare(network, images, regions, settings, folder)
-        return Engine(folder)
+        engine = Engine(folder)
+    give_back()
+    return engine
