@@ -139,6 +139,34 @@ def test_live_guards_stay_in_the_optimised_graph(tmp_path: Path) -> None:
     assert guard_nodes(onnx.load(tmp_path / "live.onnx")) == found["nodes"]
 
 
+@pytest.mark.slow
+def test_bounds_from_the_ranges_of_vigor(tmp_path: Path) -> None:
+    """By hand, of conv2's input p1: nothing below what was seen, and no deviation that was found critical above it."""
+    model = trained_net.write(tmp_path / "small.onnx")
+    data = trained_net.save_pictures(tmp_path / "data.npz", 8)
+    common = (str(model), "--data", str(data), "--workers", "1")
+    kept = tmp_path / "kept"
+    vigor = ("--target", "activations", "--activation", "input", "--channel-sampling-ratio", "0.05", "--out", str(kept))
+    assert CliRunner().invoke(cli, ["vigor", *common, *vigor], catch_exceptions=False).exit_code == 0
+    target = tmp_path / "hardened.onnx"
+    clips = ("--guards", "clip", "--trials", "200", "-o", str(target), "--out", str(tmp_path / "out"))
+    ran = protect(*common, *clips, "--ranges", str(kept))
+    assert ran.exit_code == 0, ran.output
+    with (kept / "regions.csv").open() as file:
+        number = next(row["number"] for row in csv.DictReader(file) if row["tensor"] == "p1")
+    with np.load(kept / "ranges.npz") as ranges:
+        above = float(ranges[f"upper_{number}"].min())
+    whole = onnx.load(model)
+    whole.graph.output.append(onnx.helper.make_tensor_value_info("p1", onnx.TensorProto.FLOAT, None))
+    images = np.load(data)["images"]
+    seen = ort.InferenceSession(whole.SerializeToString()).run(["p1"], {"input": images})[0]
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer}
+    name = next(name for name in ("p1/guard/above", "p1/guard/high") if name in stored)
+    assert above - 1e-3 <= float(stored[name]) <= max(float(seen.max()), above + float(seen.max())) + 1e-3
+    with pytest.raises(StudyError, match="holds no ranges"):
+        protect(*common, *clips, "--ranges", str(tmp_path / "nowhere"))
+
+
 def test_what_cannot_be_helped_is_told_so(tmp_path: Path) -> None:
     case = corpus.CASES["qdq_int8"]
     model = corpus.save(case, tmp_path)

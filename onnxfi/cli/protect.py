@@ -42,6 +42,12 @@ GUARDS, DEPTH, MACHINE, OUTPUT = "Guards", "How sure", "Machine", "Output"
     "allows it.",
 )
 @option(GUARDS, "--headroom", type=float, default=Remedy.headroom, help="Times the largest activation seen.")
+@option(
+    GUARDS,
+    "--ranges",
+    metavar="DIR",
+    help="Bounds of activations from the ranges that onnxfi vigor --out kept there, instead of --headroom.",
+)
 @image_options
 @option(DEPTH, "--calibration", type=float, default=Remedy.calibration, help="Share of images for bounds and plan.")
 @option(DEPTH, "--precision", type=float, default=Remedy.precision, help="Half-width of each MVF without guards.")
@@ -95,7 +101,18 @@ def protect(model: Path | None, **options: Any) -> None:
 
     latency, most = budget(options["budget"]) if options["budget"] else (None, None)
     kinds = tuple(kind.strip() for kind in options["guards"].split(",") if kind.strip())
-    same = ("at", "headroom", "calibration", "precision", "confidence", "trials", "fit_per_mbit", "batch", "seed")
+    same = (
+        "at",
+        "headroom",
+        "ranges",
+        "calibration",
+        "precision",
+        "confidence",
+        "trials",
+        "fit_per_mbit",
+        "batch",
+        "seed",
+    )
     remedy = Remedy(guards=kinds, latency=latency, size=most, **{name: options[name] for name in same})
     machine = Machine(exact=options["exact"], provider="cpu", workers=options["workers"], memory=options["memory"])
     with Guarding() as progress:

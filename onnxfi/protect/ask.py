@@ -32,6 +32,8 @@ class Remedy:
     at            'live': guards of weights run with every inference; 'load': the runtime may fold them when it loads
                   the model; 'auto': live where the budget allows it
     headroom      activations may be so many times as large as any seen on the images of the bounds
+    ranges        a folder of `onnxfi vigor --out`: activations may be as large as it found no deviation critical; None:
+                  `headroom` alone says
     calibration   share of the images that bounds are taken from; the others are for the proof
     precision     of each MVF without guards, half-width
     confidence    of every interval
@@ -46,6 +48,7 @@ class Remedy:
     size: int | None = None
     at: At = "auto"
     headroom: float = 2.0
+    ranges: str | None = None
     calibration: float = 0.5
     precision: float = 0.001
     confidence: float = 0.99

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from onnxfi.engine.deviation import Deviations
+from onnxfi.errors import StudyError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.guard import Array, Guard, constant_bits, no_mask, vote_of
 from onnxfi.graph.cut import Model
@@ -131,20 +134,50 @@ def caught(guard: Guard, values: Array) -> Caught:
     return Caught(restored / total, zeroed / total, 1 - (restored + zeroed) / total)
 
 
-def bounds(ground: Ground, engine: Deviations, headroom: float) -> dict[str, Guard]:
-    """Ranges of the activations that faults can hit, from the golden rows of `engine`'s images.
+def bounds(ground: Ground, engine: Deviations, headroom: float, vigor: str | None = None) -> dict[str, Guard]:
+    """Ranges of the activations that faults can hit, from the golden rows of `engine`'s images. Float tensors only.
 
-    Each is as far from zero as the farthest value seen on its side, `headroom` times. The model's own input has a range
-    by its preprocessing and is checked like the others. Float tensors only.
+    Each side is as far from zero as the farthest value seen there, `headroom` times; or, of a tensor that the folder
+    `vigor` (of `onnxfi vigor --out`) knows, as far as no deviation that it found critical can reach, and never less
+    than what was seen. Raises StudyError where there is no such folder.
     """
+    known = _deviations(vigor) if vigor is not None else {}
     found = {}
     for number, region in ground.numbered("activations"):
         if region.dtype not in CHECKABLE or region.tensor == ground.network.output:
             continue
         low, high = engine.extent(number)
-        ends = (min(low, 0.0) * headroom,), (max(high, 0.0) * headroom,)
-        found[region.tensor] = Guard(region.dtype, *no_mask(region.dtype), *ends)
+        ends = min(low, 0.0) * headroom, max(high, 0.0) * headroom
+        if region.tensor in known:
+            below, above = known[region.tensor]
+            ends = min(low, _finite(high + below, ends[0])), max(high, _finite(low + above, ends[1]))
+        found[region.tensor] = Guard(region.dtype, *no_mask(region.dtype), (ends[0],), (ends[1],))
     return found
+
+
+def _finite(bound: float, other: float) -> float:
+    """`other` where no deviation of that side is critical."""
+    return bound if np.isfinite(bound) else other
+
+
+def _deviations(folder: str) -> dict[str, tuple[float, float]]:
+    """By tensor of stored activations, the critical deviations that are nearest to zero, downwards and upwards."""
+    place = Path(folder)
+    try:
+        regions = pd.read_csv(place / "regions.csv")
+        with np.load(place / "ranges.npz") as ranges:
+            return {
+                str(row.tensor): (
+                    float(ranges[f"lower_{row.number}"].max()),
+                    float(ranges[f"upper_{row.number}"].min()),
+                )
+                for row in regions.itertuples()
+                if (row.target, row.kind) == ("activations", "input")
+            }
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        raise StudyError(
+            f"{folder} holds no ranges of activations; give the folder of `onnxfi vigor --activation input --out`."
+        ) from error
 
 
 def clamped(guards: Mapping[str, Guard]) -> dict[str, Guard]:

@@ -74,7 +74,7 @@ def survey(stand: Stand, file: Model, candidates: Candidates, remedy: Remedy, pr
         samples["weights"] = found = draw(field, [Range(crew, [{}, *by_number])], known)
         options["weights"] = tuple(_of_weights(Yard(found, remedy.fit_per_mbit), ground, kinds, sets, clock, remedy))
     if field := ground.fields.get("activations"):
-        ranges = bounds(ground, Deviations(folder), remedy.headroom) if "clip" in remedy.guards else {}
+        ranges = bounds(ground, Deviations(folder), remedy.headroom, remedy.ranges) if "clip" in remedy.guards else {}
         kinds_of = {"zero": ranges, "clamp": clamped(ranges)} if ranges else {}
         made = {name: _made(file, {}, guards) for name, guards in kinds_of.items()}
         shots = [Range(crew, [{}])]
