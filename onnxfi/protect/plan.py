@@ -31,20 +31,19 @@ def choose(
     Of options that leave as little as the best, within its interval, live ones go first, then the faster, then what
     leaves least. The budget is for both together; weights are served first.
     """
-    limit = remedy.latency
-    if limit is None:
-        limit = float("inf") if remedy.at == "live" else LIVE_LIMIT
     size = float("inf") if remedy.size is None else float(remedy.size)
-    first = _best(
-        [
-            o
-            for o in weights
-            if o.size <= size and _slower(o) <= limit and (remedy.at == "auto" or o.at in ("", remedy.at))
-        ]
-    )
+    here = [o for o in weights if o.size <= size and (remedy.at == "auto" or o.at in ("", remedy.at))]
+    first = _best([o for o in here if _slower(o) <= _limit(o, remedy)])
     size -= first.size if first else 0
     room = float("inf") if remedy.latency is None else remedy.latency - (_slower(first) if first else 0.0)
     return first, _best([o for o in activations if o.size <= size and _slower(o) <= room])
+
+
+def _limit(option: Option, remedy: Remedy) -> float:
+    """How much slower guards of weights may be: without a budget it is only live ones that must prove to be cheap."""
+    if remedy.latency is not None:
+        return remedy.latency
+    return LIVE_LIMIT if remedy.at == "auto" and option.at == "live" else float("inf")
 
 
 def _best(options: Sequence[Option]) -> Option | None:
