@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from corpus import CASES
 
 import onnxfi
 from onnxfi.bundled import data_path
@@ -118,6 +120,22 @@ def test_near_chance_is_said_loudly(tmp_path: Path) -> None:
     run = analyze(tmp_path / "run", data=onnxfi.Data((tmp_path / "wrong.npz",)))
     assert run.summary.golden_accuracy and run.summary.golden_accuracy.near_chance
     assert "near chance" in run.summary.warnings[0]
+
+
+@pytest.mark.parametrize("parameters", ["weights", "all"])
+def test_shared_words_are_warned_of_where_faults_hit_them(parameters: str, tmp_path: Path) -> None:
+    """Two BatchNormalizations of this model read the same four initializers."""
+    onnx.save(CASES["shared_norm"].build(), tmp_path / "shared.onnx")
+    run = onnxfi.analyze(
+        tmp_path / "shared.onnx",
+        data=onnxfi.Data(synthetic=8),
+        target=onnxfi.Target("weights", parameters=parameters),
+        precision=onnxfi.Precision(budget=50),
+        machine=onnxfi.Machine(workers=1),
+        out=tmp_path / "run",
+    )
+    said = [warning for warning in run.summary.warnings if "stored once and read by 2 nodes" in warning]
+    assert len(said) == {"weights": 0, "all": 4}[parameters]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import onnxfi.study.settings as records
 from onnxfi.engine.prepare import Settings, look
 from onnxfi.engine.session import VERSION, resolve_provider
-from onnxfi.faults.space import Region
+from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.graph.network import Network
 from onnxfi.study.dataset import Dataset
 from onnxfi.study.identity import Identity
@@ -101,22 +101,24 @@ def assemble(model: Path | str, asked: Asked, processes: int, keep: Callable[[Re
             "model": Path(model).name,
             "data": dataset.source,
             "preprocessing": asdict(dataset.preprocessing),
-            "warnings": warnings_of(network, dataset) + list(targets.skipped),
+            "warnings": warnings_of(network, dataset, targets.space) + list(targets.skipped),
             "names": targets.names(),
         },
     )
 
 
-def warnings_of(network: Network, dataset: Dataset) -> list[str]:
+def warnings_of(network: Network, dataset: Dataset, space: FaultSpace) -> list[str]:
     """What a reader of the numbers must know."""
+    hit = {region.tensor for region in space.regions}
     found = list(network.notes)
     if dataset.synthetic:
         found.append("The images are synthetic: these rates say nothing about real ones.")
-    for tensor, readers in network.shared.items():
-        found.append(
-            f"{tensor!r} is stored once and read by {len(readers)} nodes, so a fault in it reaches them all "
-            "(--unshare splits it)."
-        )
+    found += [
+        f"{tensor!r} is stored once and read by {len(readers)} nodes, so a fault in it reaches them all "
+        "(--unshare splits it)."
+        for tensor, readers in network.shared.items()
+        if tensor in hit
+    ]
     if network.fixed_batch is not None:
         found.append(
             f"The model's batch of {network.fixed_batch} could not be freed: every run takes {network.fixed_batch}."

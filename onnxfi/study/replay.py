@@ -83,7 +83,7 @@ def assemble(path: Path | str, model: Path | str, data: Data, meet: Meet, machin
         "data": dataset.source,
         "preprocessing": asdict(dataset.preprocessing),
         "labels": dataset.labels is not None,
-        "warnings": [*_warnings(network, list(found.values())), *warnings_of(network, dataset)],
+        "warnings": [*_warnings(network, list(found.values())), *warnings_of(network, dataset, space)],
         "form": form,
         "matched": [asdict(Matched(name, w.layer.id, w.parameter.tensor, how)) for name, (w, how) in found.items()],
         "list": list_text(listed, own_format(listed)),
