@@ -152,7 +152,7 @@ def _channels(found: Mapping[str, Any]) -> Iterator[RenderableType]:
         return
     apart = [row for row in rows if row["difference"]["low"] > 0 or row["difference"]["high"] < 0]
     apart.sort(key=lambda row: -abs(row["difference"]["value"]))
-    line = f"\n{len(rows):,} channels were compared (channels.csv); the difference of {len(apart):,} excludes 0"
+    line = f"\n{len(rows):,} channels were compared (channels.csv); intervals of {len(apart):,} differences exclude 0"
     yield Text(line)
     if apart:
         made = table("channel", "A", "B", "A less B")
