@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from converters import __main__ as converters
 from onnxfi.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +17,8 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 CONSOLE = "".join(text for kind, text in BLOCKS if kind == "console").replace("\\\n>", "")
 COMMANDS = [line[2:] for line in CONSOLE.splitlines() if line[:2] == "$ "]
-SHELL = [line for line in COMMANDS if not line.startswith("onnxfi ")]
+CONVERTERS = "python -m converters "
+SHELL = [line for line in COMMANDS if not line.startswith(("onnxfi ", CONVERTERS))]
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("onnxfi ")])
@@ -27,6 +29,11 @@ def test_every_command_parses(line: str) -> None:
     command = cli.get_command(context, verb)
     assert command is not None, verb
     command.make_context(verb, arguments, parent=context)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith(CONVERTERS)])
+def test_every_conversion_parses(line: str) -> None:
+    converters._parser().parse_args(shlex.split(line.removeprefix(CONVERTERS)))
 
 
 def test_two_commands_to_begin_with() -> None:
