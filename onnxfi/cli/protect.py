@@ -91,7 +91,7 @@ def protect(model: Path | None, **options: Any) -> None:
     \b
     Example:
       onnxfi protect net.onnx --data test.npz --preset cifar10 -o hardened.onnx
-      onnxfi protect net.onnx --data test.npz --guards mask,check --weights-at live
+      onnxfi protect net.onnx --data test.npz --guards mask --weights-at live
       onnxfi protect net.onnx --data test.npz --budget 3%,16KiB --json
     """
     from onnxfi import api

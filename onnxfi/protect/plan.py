@@ -57,8 +57,11 @@ def _best(options: Sequence[Option]) -> Option | None:
 
 
 def _slower(option: Option) -> float:
-    """What an inference takes longer, as a fraction; noise below zero counts as none."""
-    return max(option.latency.value - 1.0, 0.0) if option.latency is not None else 0.0
+    """What an inference takes longer, as a fraction; noise below zero counts as none.
+
+    Nothing for guards at load, which are folded by then: what is measured of them is noise, and no choice hangs on it.
+    """
+    return 0.0 if option.latency is None or option.at == "load" else max(option.latency.value - 1.0, 0.0)
 
 
 def _cost(option: Option) -> tuple[int, float, float]:
