@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from onnxfi.cli import faults, images, machine, vigor
+from onnxfi.cli.goal import GROUP as GOAL
+from onnxfi.cli.goal import goal_options
 from onnxfi.cli.options import Command, option, shard
 from onnxfi.study.settings import Machine, Plan, Precision, Target
 
-GOAL, OUTPUT = "Plan and precision", "Output"
+OUTPUT = "Output"
 
 TENSORFI = "tensorfi+"
 INJECTION = "injection"
@@ -79,11 +81,8 @@ class Analyze(Command):
     default=Plan.kind,
     help="Which faults to try: until the precision is reached, all, or as a published plan says.",
 )
-@option(GOAL, "--precision", type=float, default=Precision.model, help="Adaptive: half-width of the MVF's interval.")
-@option(GOAL, "--layer-precision", type=float, default=Precision.layer, help="Adaptive: half-width of each LVF's.")
-@option(GOAL, "--confidence", type=float, default=Precision.confidence, help="Of every interval.")
+@goal_options
 @option(GOAL, "--budget", type=click.IntRange(min=1), metavar="N", help="Adaptive: stop after N trials all the same.")
-@option(GOAL, "--margin", type=float, default=Plan.margin, help="Published plans: error margin.")
 @option(
     GOAL,
     "--p",
@@ -94,7 +93,6 @@ class Analyze(Command):
 @option(
     GOAL, "--shard", type=shard, metavar="I/N", help="Only the i-th of n parts of a fixed plan; see `onnxfi merge`."
 )
-@option(GOAL, "--seed", type=click.IntRange(min=0), metavar="N", default=Plan.seed, help="Of every draw.")
 @machine.machine_options
 @option(
     machine.GROUP, "--scheduler", metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786, whose workers to use."

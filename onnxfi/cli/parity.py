@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from onnxfi.cli.faults import unshared_weight_options
+from onnxfi.cli.goal import GROUP as GOAL
+from onnxfi.cli.goal import goal_options
 from onnxfi.cli.images import PRESETS, image_options, taken
 from onnxfi.cli.machine import machine_options
 from onnxfi.cli.options import Command, added, numbers, option
@@ -17,7 +19,7 @@ from onnxfi.study.list_settings import Meet
 from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
 from onnxfi.vigor.settings import Sampling
 
-FAULTS, IMAGES, GOAL, OUTPUT = "Faults", "Images", "Plan and precision", "Output"
+FAULTS, IMAGES, OUTPUT = "Faults", "Images", "Output"
 OF_B = ("data", "preset", "scale", "mean", "std")
 
 _IMAGES_OF_B = added(
@@ -74,12 +76,8 @@ _IMAGES_OF_B = added(
     default=Plan.kind,
     help="Which faults of A are drawn.",
 )
-@option(GOAL, "--margin", type=float, default=Plan.margin, help="Error margin of a published plan, a fraction.")
-@option(GOAL, "--precision", type=float, default=Precision.model, help="Half-width of each MVF's interval to reach.")
-@option(GOAL, "--layer-precision", type=float, default=Precision.layer, help="The same of each layer's LVF.")
-@option(GOAL, "--confidence", type=float, default=Precision.confidence, help="Of every interval.")
+@goal_options
 @option(GOAL, "--budget", type=click.IntRange(min=1), metavar="TRIALS", help="Stop after so many trials in each model.")
-@option(GOAL, "--seed", type=click.IntRange(min=0), metavar="N", default=Plan.seed, help="Of every draw.")
 @option(
     GOAL,
     "--vigor",
