@@ -17,7 +17,7 @@ from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.batch import free_batch
-from onnxfi.graph.cut import Model, activations, externalize, with_outputs
+from onnxfi.graph.cut import Model, externalize, with_outputs
 from onnxfi.graph.macs import macs
 from onnxfi.graph.network import Network
 
@@ -101,9 +101,7 @@ def prepare(network: Network, images: Array, regions: Sequence[Region], settings
 
 
 def _probe(network: Network, images: Array, batch: int | None) -> Probe:
-    tensors = activations(network.model)
-    session = Session(with_outputs(network.model, tensors).SerializeToString(), what=f"{network.path}")
-    return probe(session, network.input.name, _distinct(images), tensors, batch)
+    return probe(network.model, network.input.name, _distinct(images), batch, what=f"{network.path}")
 
 
 def _distinct(images: Array) -> Array:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxfi.engine.session import STEP, Session
+from onnxfi.engine.piecewise import every_tensor
+from onnxfi.engine.session import STEP
 from onnxfi.errors import EngineError
-from onnxfi.graph.cut import ValueType
+from onnxfi.graph.cut import Model, ValueType
 from onnxfi.graph.fault_node import Layout
 
 Array = np.ndarray[Any, Any]
@@ -113,60 +114,33 @@ ELEM_TYPES = {
 }  # fmt: skip
 
 
-_BYTES_A_LOOK = 192 << 20
+def probe(model: Model, input_name: str, images: Array, batch: int | None, what: str) -> Probe:
+    """Run `model` on a few images, in a few ways, and see how each of its tensors is made.
 
-
-def probe(session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None) -> Probe:
-    """Run the whole model (every one of `tensors` an output) on a few images and see how each tensor is made.
-
-    `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`.
+    `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`. `what`: the
+    model in errors.
     """
-
     kinds: dict[str, Kind] = {}
     placed = False
-    for group in _groups(session, input_name, images[: batch or 1], tensors):
-        found, turned = _look(session, input_name, images, group, batch)
-        kinds.update(found)
-        placed = placed or turned
+    batches = _batches(images, batch)
+    count = len(batches["first"])
+    with np.errstate(all="ignore"):
+        for name, seen in every_tensor(model, input_name, batches, images[: batch or 1], what):
+            kind = kinds[name] = _kind(seen, count)
+            placed = placed or _knows_its_place(kind, seen, count)
     return Probe(kinds, batch, placed and batch is None)
 
 
-def _groups(session: Session, input_name: str, images: Array, tensors: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Neighbouring tensors that are small enough to be kept together for all runs of a look."""
-    values = session.run({input_name: np.ascontiguousarray(images)}, tensors)
-    sizes = [value.nbytes // len(images) * 5 * STEP for value in values]
-    del values
-    start, total = 0, 0
-    for i, size in enumerate(sizes):
-        if total and total + size > _BYTES_A_LOOK:
-            yield tensors[start:i]
-            start, total = i, 0
-        total += size
-    yield tensors[start:]
-
-
-def _look(
-    session: Session, input_name: str, images: Array, tensors: tuple[str, ...], batch: int | None
-) -> tuple[dict[str, Kind], bool]:
-    """Kinds of the input and of `tensors`, and whether the bits of any of their rows depend on the row's place."""
-
-    def run(rows: Array) -> dict[str, Array]:
-        values = session.run({input_name: np.ascontiguousarray(rows)}, tensors)
-        return {input_name: rows, **dict(zip(tensors, values, strict=True))}
-
-    with np.errstate(all="ignore"):
-        some = images[np.arange(batch or STEP) % len(images)]
-        first, turned = run(some), run(np.roll(some, 1, axis=0))
-        other = run(images[: 2 * STEP]) if batch is None else None
-        poisoned = run(_poisoned(some)) if len(some) > 1 else None
-    kinds, placed = {}, False
-    for name, value in first.items():
-        longer = None if other is None else other[name]
-        spoilt = None if poisoned is None else poisoned[name]
-        kind = kinds[name] = _kind(value, turned[name], longer, spoilt, len(some))
-        if isinstance(kind, Rows) and len(some) > 1:
-            placed = placed or kind.dtype == "float16" or not _turns(kind, value, turned[name], len(some), _same)
-    return kinds, placed
+def _batches(images: Array, batch: int | None) -> dict[str, Array]:
+    """The ways to run: the first images, the same turned round by one, twice as many where the batch is free, and,
+    where there are several, the first of them beside poisoned ones."""
+    first = images[np.arange(batch or STEP) % len(images)]
+    batches = {"first": first, "turned": np.roll(first, 1, axis=0)}
+    if batch is None:
+        batches["longer"] = images[: 2 * STEP]
+    if len(first) > 1:
+        batches["poisoned"] = _poisoned(first)
+    return batches
 
 
 def _poisoned(images: Array) -> Array:
@@ -175,7 +149,9 @@ def _poisoned(images: Array) -> Array:
     return bad
 
 
-def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | None, images: int) -> Kind:
+def _kind(seen: Mapping[str, Array], images: int) -> Kind:
+    """The kind of a tensor, by its value in each of the ways to run; `images` are in the first."""
+    first, turned, longer, poisoned = seen["first"], seen["turned"], seen.get("longer"), seen.get("poisoned")
     if first.dtype.name not in ELEM_TYPES:
         return Mixed(f"its type {first.dtype} is not one that onnxfi treats")
     if images == 1:
@@ -183,25 +159,32 @@ def _kind(first: Array, turned: Array, other: Array | None, poisoned: Array | No
     mixed = None
     for layout in _layouts(first, images):
         rows = Rows(first.dtype.name, layout)
-        if other is not None and not _grows(first.shape, other.shape, layout, images):
+        if longer is not None and not _grows(first.shape, longer.shape, layout, images):
             continue
         split = rows.split(first, images)
         if not _turns(rows, first, turned, images, _near):
             continue
-        if other is not None and not _near(rows.split(other, 2 * images)[:images], split):
+        if longer is not None and not _near(rows.split(longer, 2 * images)[:images], split):
             continue
         if poisoned is not None and not _same(rows.split(poisoned, images)[0], split[0]):
             mixed = Mixed("one image's numbers in it depend on the other images of the batch")
             continue
         return rows
     still = _same(first, turned) and (poisoned is None or _same(first, poisoned))
-    if mixed is None and still and (other is None or _same(first, other)):
+    if mixed is None and still and (longer is None or _same(first, longer)):
         return Fixed(first)
     small = np.issubdtype(first.dtype, np.integer) and first.size < 64
-    if mixed is None and still and small and other is not None and first.shape == other.shape:
-        step = (other - first) // images
+    if mixed is None and still and small and longer is not None and first.shape == longer.shape:
+        step = (longer - first) // images
         return Counted(first - images * step, step)
     return mixed or Mixed("its rows do not belong to one image each")
+
+
+def _knows_its_place(kind: Kind, seen: Mapping[str, Array], images: int) -> bool:
+    """Whether the bits of a row may depend on its place in the batch."""
+    if not isinstance(kind, Rows) or images == 1:
+        return False
+    return kind.dtype == "float16" or not _turns(kind, seen["first"], seen["turned"], images, _same)
 
 
 def _lonely(tensor: Array) -> Kind:

@@ -7,10 +7,12 @@ becomes an input of the tail as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -28,6 +30,11 @@ class ValueType:
 
     elem_type: int
     shape: tuple[int | str, ...]
+
+    @staticmethod
+    def of(dtype: np.dtype[Any], shape: tuple[int | str, ...]) -> ValueType:
+        """That of an array of NumPy's `dtype`."""
+        return ValueType(helper.np_dtype_to_tensor_dtype(dtype), shape)
 
 
 @dataclass(frozen=True)
@@ -64,24 +71,46 @@ def sub_graph(
             needed.update(name for name in node.input if name)
     kept.reverse()
 
-    made = {name for node in kept for name in node.output}
-    read = _in_order(name for node in kept for name in node.input if name)
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    inputs = tuple(name for name in sources if name in read or name in outputs)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    written = [_value_info(name, _kind(name, constants, type_of)) for name in outputs]
+    return _piece(model, kept, sources, written, type_of)
+
+
+def stretch(model: onnx.ModelProto, nodes: Sequence[Node], type_of: Callable[[str], ValueType]) -> SubGraph:
+    """The piece that `nodes` of `model`, neighbours in its order, make up: everything that they write is an output.
+
+    `type_of` as for `sub_graph`, of inputs alone (types of the outputs are left to the runtime's inference).
+    """
+    written = [onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name]
+    return _piece(model, nodes, (), written, type_of)
+
+
+def _piece(
+    model: onnx.ModelProto,
+    nodes: Sequence[Node],
+    sources: Sequence[str],
+    outputs: Sequence[onnx.ValueInfoProto],
+    type_of: Callable[[str], ValueType],
+) -> SubGraph:
+    made = {name for node in nodes for name in node.output}
+    read = _in_order(name for node in nodes for name in node.input if name)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    asked = {value.name for value in outputs}
+    inputs = tuple(name for name in sources if name in read or name in asked)
     crossing = tuple(name for name in read if name not in made and name not in constants and name not in inputs)
-
-    def kind(name: str) -> ValueType:
-        tensor = constants.get(name)
-        return ValueType(tensor.data_type, tuple(tensor.dims)) if tensor is not None else type_of(name)
-
     piece = helper.make_graph(
-        kept,
+        nodes,
         "sub-graph",
-        [_value_info(name, kind(name)) for name in (*inputs, *crossing)],
-        [_value_info(name, kind(name)) for name in outputs],
+        [_value_info(name, _kind(name, constants, type_of)) for name in (*inputs, *crossing)],
+        outputs,
         [constants[name] for name in read if name in constants and name not in inputs],
     )
-    return SubGraph(wrap(piece, model), inputs, crossing, tuple(node.name for node in kept))
+    return SubGraph(wrap(piece, model), inputs, crossing, tuple(node.name for node in nodes))
+
+
+def _kind(name: str, constants: Mapping[str, TensorProto], type_of: Callable[[str], ValueType]) -> ValueType:
+    tensor = constants.get(name)
+    return ValueType(tensor.data_type, tuple(tensor.dims)) if tensor is not None else type_of(name)
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
