@@ -29,7 +29,7 @@ from published_rates import IMAGES, Ints, drawn, lines
 
 from models.normalisation import Normalisation
 from onnxfi.engine.engine import Engine
-from onnxfi.engine.prepare import Settings, prepare
+from onnxfi.engine.prepare import Settings, look, prepare
 from onnxfi.faults.layout import Layout
 from onnxfi.faults.listing import Counts, Entry, Place, fault_ids, read_list
 from onnxfi.faults.space import FaultSpace, Region
@@ -123,7 +123,8 @@ def _run(campaign: Campaign, trials: Records, images: NDArray[np.float32], exact
     records = np.zeros(len(trials), RECORD)
     with TemporaryDirectory() as name:
         regions = [campaign.space.regions[number] for number in used]
-        prepare(campaign.network, np.ascontiguousarray(images), regions, Settings(exact=exact), Path(name))
+        images = np.ascontiguousarray(images)
+        prepare(*look(campaign.network, images), images, regions, Settings(exact=exact), Path(name))
         engine = Engine(Path(name))
         order = np.argsort(trials["region"], kind="stable")
         for piece in np.split(order, np.arange(_PIECE, len(order), _PIECE)):

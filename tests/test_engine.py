@@ -15,7 +15,7 @@ from corpus import CASES, images
 from onnxfi.engine import engine as engine_module
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.prepare import Settings, look, prepare
-from onnxfi.engine.probe import Counted, Fixed, Mixed, Rows
+from onnxfi.engine.probe import Counted, Fixed, Mixed, Probe, Rows
 from onnxfi.engine.session import OutOfMemoryError, Session, resolve_provider
 from onnxfi.engine.tail import Tail
 from onnxfi.errors import EngineError, ProviderError
@@ -47,7 +47,7 @@ def weight_regions(network: Network) -> list[Region]:
 
 
 @pytest.fixture(scope="module")
-def residual(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, np.ndarray, FaultSpace]:
+def residual(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, np.ndarray, FaultSpace, Probe]:
     network = network_of("arch_residual", tmp_path_factory.mktemp("model"))
     pictures = images(CASES["arch_residual"], 12, seed=1)
     network, probe = look(network, pictures)
@@ -55,7 +55,7 @@ def residual(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, np.ndar
         Region("activations", "input", layer.index, layer.word, probe.rows(layer.word).size, "float32", BITS)
         for layer in network.layers
     ]
-    return network, pictures, FaultSpace([*weight_regions(network), *inputs])
+    return network, pictures, FaultSpace([*weight_regions(network), *inputs]), probe
 
 
 def some_trials(space: FaultSpace, count: int, pictures: int, seed: int = 0) -> np.ndarray:
@@ -67,10 +67,10 @@ def some_trials(space: FaultSpace, count: int, pictures: int, seed: int = 0) -> 
     return space.trials(space.ids(region, site, bit), rng.integers(0, pictures, count))
 
 
-def opened(residual: tuple[Network, np.ndarray, FaultSpace], folder: Path, **settings: object) -> Engine:
-    network, pictures, space = residual
+def opened(residual: tuple[Network, np.ndarray, FaultSpace, Probe], folder: Path, **settings: object) -> Engine:
+    network, pictures, space, probe = residual
     folder.mkdir(parents=True, exist_ok=True)
-    prepare(network, pictures, space.regions, Settings(**settings), folder)  # type: ignore[arg-type]
+    prepare(network, probe, pictures, space.regions, Settings(**settings), folder)  # type: ignore[arg-type]
     return Engine(folder)
 
 
@@ -111,9 +111,9 @@ def test_a_run_without_memory_is_tried_with_fewer_rows(residual, tmp_path: Path,
 def test_the_general_way_agrees_with_every_head(case: str, tmp_path: Path, monkeypatch) -> None:
     network = network_of(case, tmp_path)
     pictures = images(CASES[case], 8, seed=3)
-    network, _ = look(network, pictures)
+    network, probe = look(network, pictures)
     space = FaultSpace(weight_regions(network))
-    prepare(network, pictures, space.regions, Settings(exact=True), tmp_path)
+    prepare(network, probe, pictures, space.regions, Settings(exact=True), tmp_path)
     trials = some_trials(space, 150, 8)
     wanted = Engine(tmp_path).run(trials)
 
@@ -156,17 +156,17 @@ def test_a_crash_names_the_place(residual, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_images_without_a_finite_answer_are_refused(residual, tmp_path: Path) -> None:
-    network, pictures, space = residual
+    network, pictures, space, probe = residual
     bad = pictures.copy()
     bad[3] = 3e38
     with pytest.raises(EngineError, match=r"non-finite output for image 3 \(1 images in all\)"):
-        prepare(network, bad, space.regions, Settings(), tmp_path)
+        prepare(network, probe, bad, space.regions, Settings(), tmp_path)
 
 
 def test_exact_runs_are_cpu_runs(residual, tmp_path: Path) -> None:
-    network, pictures, space = residual
+    network, pictures, space, probe = residual
     with pytest.raises(EngineError, match="Exact runs are CPU runs"):
-        prepare(network, pictures, space.regions, Settings(exact=True, provider="cuda"), tmp_path)
+        prepare(network, probe, pictures, space.regions, Settings(exact=True, provider="cuda"), tmp_path)
 
 
 def test_cuda_where_there_is_none() -> None:
@@ -203,7 +203,7 @@ def test_images_that_disturb_each_other_are_refused(case: str, tmp_path: Path) -
         for layer, p in freed.parameters("weights")
     ]
     with pytest.raises(EngineError, match="image"):
-        prepare(freed, pictures, regions, Settings(), tmp_path)
+        prepare(freed, probe, pictures, regions, Settings(), tmp_path)
 
 
 def test_names_in_a_model_are_never_paths(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_names_in_a_model_are_never_paths(tmp_path: Path) -> None:
     work = tmp_path / "deep" / "work"
     work.mkdir(parents=True)
     before = {path for path in tmp_path.rglob("*") if work not in path.parents}
-    network, _ = look(network, pictures)
+    network, probe = look(network, pictures)
     space = FaultSpace(weight_regions(network))
-    prepare(network, pictures, space.regions, Settings(), work)
+    prepare(network, probe, pictures, space.regions, Settings(), work)
     Engine(work).run(some_trials(space, 50, 4))
     assert {path for path in tmp_path.rglob("*") if work not in path.parents} == before

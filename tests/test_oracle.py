@@ -104,7 +104,7 @@ class Study:
     def engine(self, exact: bool) -> Engine:
         folder = self._folder / ("exact" if exact else "fast")
         folder.mkdir()
-        prepare(self.network, self._fed, self.regions, Settings(exact=exact), folder)
+        prepare(self.network, self.probe, self._fed, self.regions, Settings(exact=exact), folder)
         return Engine(folder)
 
     def draw(self, region: Region, sites: int) -> list[Labelled]:

@@ -91,7 +91,7 @@ def decided_as_injected(name: str, target: Target, tmp_path: Path) -> set[str]:
     question = Question(target, Data((data,), scale=1.0), Sampling(channels=0.2), 0.99, Machine(workers=1, exact=True))
     analysis = analyze(model, question)
     space, assembly = analysis.targets.space, analysis.assembly
-    prepare(assembly.network, assembly.dataset.images, space.regions, assembly.engine, tmp_path)
+    prepare(assembly.network, assembly.probe, assembly.dataset.images, space.regions, assembly.engine, tmp_path)
     engine, wrong, wrong_lost, faults = Engine(tmp_path), 0.0, 0.0, 0
     for number, m in enumerate(analysis.estimates.measured):
         parts = np.meshgrid(m.drawn.site, np.array(m.region.bits), np.arange(3), indexing="ij")

@@ -59,6 +59,7 @@ def test_gradients_behind_a_relu_by_hand(small: Path, tmp_path: Path, delta: flo
     assembly, _ = put_together(small / "small.onnx", question)
     prepare(
         assembly.network,
+        assembly.probe,
         assembly.dataset.images,
         paper_course(assembly, Sampling()).prepared,
         assembly.engine,

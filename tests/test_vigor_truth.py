@@ -41,7 +41,7 @@ def injected(analysis: Analysis, folder: Path) -> list[np.ndarray]:
     """VF of each site and bit, (sites, 32) a region, by running every fault of the space on every image."""
     targets, assembly = analysis.targets, analysis.assembly
     folder.mkdir()
-    prepare(assembly.network, assembly.dataset.images, targets.space.regions, assembly.engine, folder)
+    prepare(assembly.network, assembly.probe, assembly.dataset.images, targets.space.regions, assembly.engine, folder)
     engine, images, found = Engine(folder), len(assembly.dataset), []
     for number, region in enumerate(targets.space.regions):
         rate = np.empty((region.sites, 32))
@@ -144,7 +144,7 @@ def test_faults_that_leave_no_answer_are_told_apart(small: Path, tmp_path: Path)
     """Every flip of bits 30 and 31 of all weights on 4 images: which of them leave a logit NaN or infinite."""
     analysis = analyze(small / "small.onnx", asked(small, 4, Target(kind="weights", bits="30,31")))
     targets, assembly = analysis.targets, analysis.assembly
-    prepare(assembly.network, assembly.dataset.images, targets.space.regions, assembly.engine, tmp_path)
+    prepare(assembly.network, assembly.probe, assembly.dataset.images, targets.space.regions, assembly.engine, tmp_path)
     engine, some = Engine(tmp_path), 0.0
     for number, m in enumerate(analysis.estimates.measured):
         site, bit, image = (part.reshape(-1) for part in np.meshgrid(m.drawn.site, [31, 30], range(4), indexing="ij"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxfi.engine.golden import Golden
-from onnxfi.engine.probe import Mixed, Probe, Rows, probe
+from onnxfi.engine.probe import Mixed, Probe, Rows, examine
 from onnxfi.engine.route import Route, find_route, golden_tensors
 from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
@@ -74,34 +74,36 @@ def look(network: Network, images: Array | None = None) -> tuple[Network, Probe]
     return network, _probe(network, images, None)
 
 
-def prepare(network: Network, images: Array, regions: Sequence[Region], settings: Settings, folder: Path) -> Prepared:
-    """Look at the model, find each region's route, run the golden pass, and write it all to `folder`.
+def prepare(
+    network: Network, probe: Probe, images: Array, regions: Sequence[Region], settings: Settings, folder: Path
+) -> Prepared:
+    """Find each region's route, run the golden pass, and write it all to `folder`.
 
-    `network` and `regions` as `look` gave and meant them. Raises EngineError where a region cannot be reached.
+    `network` and `probe` as `look` gave them, on these images or on others; `images` (n, *shape) as the model takes
+    them. Raises EngineError where a region cannot be reached.
     """
     if settings.exact and settings.provider != "cpu":
         raise EngineError("Exact runs are CPU runs: leave --exact out, or take --provider cpu.")
-    network, found = look(network, images)
-    output = found.kinds.get(network.output)
+    output = probe.kinds.get(network.output)
     if not isinstance(output, Rows):
         why = output.why if isinstance(output, Mixed) else "it does not depend on the image"
         raise EngineError(f"Output {network.output!r} gives no answer for each image: {why}.")
-    routes = tuple(find_route(network, region, found) for region in regions)
+    routes = tuple(find_route(network, region, probe) for region in regions)
     light = externalize(network.model, folder)
-    names = golden_tensors(network, routes, found)
-    golden = Golden(folder, names, len(images), found)
+    names = golden_tensors(network, routes, probe)
+    golden = Golden(folder, names, len(images), probe)
     whole = Session(_saved(light, names, network, folder), what="the whole model")
-    golden.write(whole, network.input.name, images, found.batch or _chunk(found, names))
+    golden.write(whole, network.input.name, images, probe.batch or _chunk(probe, names))
     _check_finite(golden[network.output])
-    sizes = {name: kind.shape for name, kind in found.kinds.items() if isinstance(kind, Rows)}
+    sizes = {name: kind.shape for name, kind in probe.kinds.items() if isinstance(kind, Rows)}
     sizes.update({tensor.name: tuple(tensor.dims) for tensor in network.model.graph.initializer})
-    prepared = Prepared(network, light, found, routes, names, len(images), settings, macs(network.model, sizes))
+    prepared = Prepared(network, light, probe, routes, names, len(images), settings, macs(network.model, sizes))
     prepared.save(folder)
     return prepared
 
 
 def _probe(network: Network, images: Array, batch: int | None) -> Probe:
-    return probe(network.model, network.input.name, _distinct(images), batch, what=f"{network.path}")
+    return examine(network.model, network.input.name, _distinct(images), batch, what=f"{network.path}")
 
 
 def _distinct(images: Array) -> Array:

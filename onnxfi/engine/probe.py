@@ -114,7 +114,7 @@ ELEM_TYPES = {
 }  # fmt: skip
 
 
-def probe(model: Model, input_name: str, images: Array, batch: int | None, what: str) -> Probe:
+def examine(model: Model, input_name: str, images: Array, batch: int | None, what: str) -> Probe:
     """Run `model` on a few images, in a few ways, and see how each of its tensors is made.
 
     `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`. `what`: the

@@ -141,11 +141,12 @@ class _Run:
         asked, question = task.replay, BlockQuestion(task.replay.space, task.replay.ids, span.stop - span.start)
         with ExitStack() as rooms:
             here, there = (rooms.enter_context(workshop(self._work)) for _ in range(2))
-            for network, images, space, room in (
-                (asked.network, asked.dataset.images, asked.space, here),
-                (task.twins.b.network, task.twins.images_b.images, task.space, there),
+            for side, images, space, room in (
+                (asked, asked.dataset.images, asked.space, here),
+                (task.twins.b, task.twins.images_b.images, task.space, there),
             ):
-                prepared(network, np.ascontiguousarray(images[span]), space.regions, asked.engine, room).close()
+                some = np.ascontiguousarray(images[span])
+                prepared(side.network, side.probe, some, space.regions, asked.engine, room).close()
             source = BothHere(Here(here), Here(there), task.space, task.steps)
             context = Context(f"{asked.identity.id}-{block}", question, source)
             runner = serial(context) if self._workers == 1 else processes(context, self._workers)

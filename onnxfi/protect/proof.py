@@ -68,12 +68,12 @@ def prove(
     """Analyse `hardened`; `checked`: it with the guards of weights alone; `clips`: with those of activations alone."""
     ground = stand.ground
     guards = numbered(ground, weights)
-    plain = stand.crew(stand.prepared(ground.network, ground.unseen, ground.regions))
+    plain = stand.crew(stand.prepared(ground.network, ground.probe, ground.unseen, ground.regions))
     shots = {"weights": [Range(plain, [{}, guards])], "activations": [Range(plain, [{}])]}
     if clips is not None:
         mine = [(n, r) for n, r in ground.numbered("activations") if r.tensor in activations]
         copies = moved([region for _, region in mine], clips.words)
-        folder = stand.prepared(stand.network(clips.model), ground.unseen, [*ground.regions, *copies])
+        folder = stand.prepared(*stand.look(clips.model), ground.unseen, [*ground.regions, *copies])
         behind = stand.crew(folder)
         shots["weights"].append(Range(behind, [guards]))
         shots["activations"].append(Range(behind, [{}]))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.engine.prepare import Settings, look, prepare
+from onnxfi.engine.probe import Probe
 from onnxfi.faults.space import Region
 from onnxfi.graph.cut import Model
 from onnxfi.graph.network import Network
@@ -43,10 +44,10 @@ class Stand:
         """An empty one that goes with the stand."""
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxfi-")))
 
-    def prepared(self, network: Network, rows: NDArray[np.int64], regions: Sequence[Region]) -> Path:
+    def prepared(self, network: Network, probe: Probe, rows: NDArray[np.int64], regions: Sequence[Region]) -> Path:
         """A folder prepared for engines on images `rows`."""
         folder = self.folder()
-        prepare(network, self.ground.images(rows), regions, self._settings, folder)
+        prepare(network, probe, self.ground.images(rows), regions, self._settings, folder)
         return folder
 
     def crew(self, folder: Path) -> Crew[Outcomes]:
@@ -54,11 +55,11 @@ class Stand:
         crew: Crew[Outcomes] = Crew(folder, self.workers)
         return self._stack.enter_context(crew)
 
-    def network(self, model: Model) -> Network:
-        """A model of our own making, read as any other."""
+    def look(self, model: Model) -> tuple[Network, Probe]:
+        """A model of our own making, read and looked at as any other."""
         path = self.folder() / self.ground.file.path.name
         write(model, path)
-        return look(Network.load(path, output=self.ground.network.output), self.ground.dataset.images)[0]
+        return look(Network.load(path, output=self.ground.network.output), self.ground.dataset.images)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Survey:
 def survey(stand: Stand, file: Model, candidates: Candidates, remedy: Remedy, progress: Progress) -> Survey:
     """Measure all options that `remedy` asks for."""
     ground = stand.ground
-    folder = stand.prepared(ground.network, ground.known, ground.regions)
+    folder = stand.prepared(ground.network, ground.probe, ground.known, ground.regions)
     options: dict[str, tuple[Option, ...]] = {}
     samples: dict[str, Sample] = {}
     ranges: dict[str, Guard] = {}
@@ -79,7 +79,7 @@ def survey(stand: Stand, file: Model, candidates: Candidates, remedy: Remedy, pr
         made = {name: _made(file, {}, guards) for name, guards in kinds_of.items()}
         shots = [Range(crew, [{}])]
         for model in made.values():
-            guarded = stand.prepared(stand.network(model.model), ground.known, ground.regions)
+            guarded = stand.prepared(*stand.look(model.model), ground.known, ground.regions)
             shots.append(Range(stand.crew(guarded), [{}]))
         known = np.zeros((len(shots), len(field.strata)), bool)
         samples["activations"] = found = draw(field, shots, known)

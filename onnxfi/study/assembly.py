@@ -9,6 +9,7 @@ from typing import Any
 
 import onnxfi.study.settings as records
 from onnxfi.engine.prepare import Settings, look
+from onnxfi.engine.probe import Probe
 from onnxfi.engine.session import VERSION, resolve_provider
 from onnxfi.faults.space import FaultSpace, Region
 from onnxfi.graph.network import Network
@@ -45,6 +46,7 @@ class Assembly:
     without the model: all but the accuracy, which is not known yet."""
 
     network: Network
+    probe: Probe
     dataset: Dataset
     targets: Targets
     scheme: Scheme
@@ -90,6 +92,7 @@ def assemble(model: Path | str, asked: Asked, processes: int, keep: Callable[[Re
     )
     return Assembly(
         network,
+        probe,
         dataset,
         targets,
         scheme,

@@ -66,7 +66,8 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
     asked, question = assembly.asked, assembly.question
     place.claim(folder, assembly.identity)
     with workshop(folder) as work:
-        engine = prepared(assembly.network, assembly.dataset.images, question.space.regions, assembly.engine, work)
+        network, probe, images = assembly.network, assembly.probe, assembly.dataset.images
+        engine = prepared(network, probe, images, question.space.regions, assembly.engine, work)
         about = {
             **assembly.about,
             "golden_accuracy": _accuracy(assembly, engine),
@@ -75,8 +76,7 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
         }
         with Journal.open(folder, assembly.identity, about) as journal:
             sweep(folder, work)
-            images = len(assembly.dataset)
-            spent = Cost(images, float(images), time.monotonic() - started)
+            spent = Cost(len(images), float(len(images)), time.monotonic() - started)
             watch = _Watch(assembly, folder)
             with _runner(assembly, engine, work, workers) as runner:
                 for progress in campaign(
@@ -91,7 +91,7 @@ def conduct(assembly: Assembly, folder: Path, workers: int, listener: Listener |
                 ):
                     if listener is not None:
                         listener(watch.snapshot(progress))
-            return find(journal, assembly.targets, assembly.scheme, images, asked.precision.confidence)
+            return find(journal, assembly.targets, assembly.scheme, len(images), asked.precision.confidence)
 
 
 def _runner(assembly: Assembly, engine: Engine, work: Path, workers: int) -> AbstractContextManager[Runner]:

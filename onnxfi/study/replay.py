@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxfi.engine.prepare import Settings, look
+from onnxfi.engine.probe import Probe
 from onnxfi.engine.session import VERSION, resolve_provider
 from onnxfi.errors import FaultError
 from onnxfi.faults.bits import Word
@@ -40,6 +41,7 @@ class Replay:
     """
 
     network: Network
+    probe: Probe
     dataset: Dataset
     space: FaultSpace
     ids: NDArray[np.uint64]
@@ -90,7 +92,7 @@ def assemble(path: Path | str, model: Path | str, data: Data, meet: Meet, machin
         "source": Path(path).name,
     }
     settings = Settings(machine.exact, provider, machine.memory // processes)
-    return Replay(network, dataset, space, ids[order], order, blocks, identity, settings, about)
+    return Replay(network, probe, dataset, space, ids[order], order, blocks, identity, settings, about)
 
 
 def locate(listed: FaultList, network: Network, meet: Meet) -> dict[str, tuple[Weight, How]]:

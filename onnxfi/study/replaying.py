@@ -101,7 +101,7 @@ def _opened(
     labels = None if asked.dataset.labels is None else asked.dataset.labels[span]
     regions = asked.space.regions
     with workshop(work) as room:
-        engine = prepared(asked.network, images, regions, asked.engine, room)
+        engine = prepared(asked.network, asked.probe, images, regions, asked.engine, room)
         watch.golden(_golden(engine, labels, block))
         source: Here | Elsewhere = Here(room)
         if machine.scheduler is not None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from onnxfi.engine.engine import Engine
 from onnxfi.engine.freed import give_back
-from onnxfi.engine.prepare import Settings, prepare
+from onnxfi.engine.prepare import Settings, look, prepare
+from onnxfi.engine.probe import Probe
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.network import Network
@@ -72,6 +73,7 @@ class Here:
 class Elsewhere:
     """For processes that may run on other machines: all that it takes to prepare an engine there.
 
+    The model is looked at there too: its rows' bits may depend on their place on one machine and not on another.
     `golden`: the golden classes, (N,), that the study began with.
     """
 
@@ -85,7 +87,7 @@ class Elsewhere:
         """Raises EngineError where this machine's golden classes are not those of the study."""
         folder = Path(tempfile.mkdtemp(prefix="onnxfi-"))
         try:
-            prepare(self.network, self.images, self.regions, self.settings, folder)
+            prepare(*look(self.network, self.images), self.images, self.regions, self.settings, folder)
             engine = Engine(folder)
             differ = np.flatnonzero(engine.golden_class != self.golden)
             if len(differ):
@@ -118,11 +120,11 @@ def sweep(folder: Path, mine: Path) -> None:
 
 
 def prepared(
-    network: Network, images: NDArray[Any], regions: Sequence[Region], settings: Settings, folder: Path
+    network: Network, probe: Probe, images: NDArray[Any], regions: Sequence[Region], settings: Settings, folder: Path
 ) -> Engine:
     """Prepare the engines' folder and open one here. Raises EngineError, and StudyError for a full disk."""
     with place.trouble(folder):
-        prepare(network, images, regions, settings, folder)
+        prepare(network, probe, images, regions, settings, folder)
         engine = Engine(folder)
     give_back()
     return engine

@@ -12,14 +12,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxfi.engine.prepare import Settings, look
+from onnxfi.engine.prepare import Settings
 from onnxfi.engine.probe import Probe, Rows
 from onnxfi.errors import DataError, StudyError
 from onnxfi.faults.space import FaultSpace, Region
@@ -137,7 +137,7 @@ def add(
         raise StudyError(f"{folder} keeps no fault-free answers; run the study in a new folder.")
     answers, seed = finding.evidence.answers, assembly.asked.plan.seed
     with workshop(folder) as work:
-        bench = Bench(assembly.network, assembly.dataset.images, assembly.engine, work)
+        bench = Bench(assembly.network, assembly.probe, assembly.dataset.images, assembly.engine, work)
         found = three_settings(bench, answers, groups, seed, workers, listener)
     with place.trouble(folder / FILE):
         (folder / FILE).write_text(found.to_json(), encoding="utf-8")
@@ -151,6 +151,7 @@ class Bench:
     """
 
     network: Network
+    probe: Probe
     images: NDArray[Any]
     settings: Settings
     folder: Path
@@ -166,16 +167,13 @@ def three_settings(
     if answers.labels is None:
         raise DataError("The settings of TensorFI+ are told apart by labels; give images with labels.")
     groups.check(answers.outputs)
-    network, probe = look(bench.network, bench.images)
-    space = FaultSpace(layer_outputs(network, probe))
+    space = FaultSpace(layer_outputs(bench.network, bench.probe))
     pools = {name: np.flatnonzero(kind) for name, kind in image_kinds(answers, groups).items() if name in CAPS}
     trials = {
         name: draw(space, pool, CAPS[name], TRIALS, seed, stream) for stream, (name, pool) in enumerate(pools.items())
     }
     listener = listener or (lambda drawing: None)
-    records = _run(
-        replace(bench, network=network), probe, space, np.concatenate(list(trials.values())), workers, listener
-    )
+    records = _run(bench, space, np.concatenate(list(trials.values())), workers, listener)
     drawn, start = [], 0
     for name, mine in trials.items():
         drawn.append(_count(name, len(pools[name]), records[start : start + len(mine)], answers, groups))
@@ -229,12 +227,12 @@ class _Part:
 
 
 def _run(
-    bench: Bench, probe: Probe, space: FaultSpace, trials: NDArray[np.void], workers: int, listener: Listener
+    bench: Bench, space: FaultSpace, trials: NDArray[np.void], workers: int, listener: Listener
 ) -> NDArray[np.void]:
     """RECORD (T,), some layers at a time, each time with the images drawn for them alone."""
     records, started, done = np.zeros(len(trials), RECORD), time.monotonic(), 0
     places, parts = [], []
-    for members in _chunks(probe, space, trials):
+    for members in _chunks(bench.probe, space, trials):
         mine = np.flatnonzero(np.isin(trials["region"], members))
         images, row = np.unique(trials["image"][mine], return_inverse=True)
         some = trials[mine].copy()
@@ -252,7 +250,8 @@ def _run(
 
 def _run_part(bench: Bench, part: _Part) -> NDArray[np.void]:
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-        opened = prepared(bench.network, bench.images[part.images], part.regions, bench.settings, Path(folder))
+        images = bench.images[part.images]
+        opened = prepared(bench.network, bench.probe, images, part.regions, bench.settings, Path(folder))
         found = opened.run(part.trials)
         opened.close()
     return found

@@ -64,7 +64,7 @@ def analyze(model: Path | str, question: Question, progress: Listener | None = N
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
         work = Path(folder)
-        prepare(assembly.network, assembly.dataset.images, course.prepared, assembly.engine, work)
+        prepare(assembly.network, assembly.probe, assembly.dataset.images, course.prepared, assembly.engine, work)
         golden = Engine(work).golden_logits
         with Crew[Part](work, workers) as crew:
             for number, (region, drawn) in enumerate(zip(targets.space.regions, course.draws, strict=True)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from onnxfi.engine.prepare import look
 from onnxfi.errors import FaultError, StudyError
 from onnxfi.faults.space import Region
 from onnxfi.graph.channels import Channels
@@ -79,7 +78,7 @@ def _sums(assembly: Assembly) -> dict[str, Region]:
     """By tensor, the words that layers write of which every operand is known: regions of kind output."""
     asked = Target(kind="activations", activation="mac")
     try:
-        found = find_targets(*look(assembly.network, assembly.dataset.images), asked)
+        found = find_targets(assembly.network, assembly.probe, asked)
     except FaultError:
         return {}
     return {region.tensor: region for region in runnable(found)}

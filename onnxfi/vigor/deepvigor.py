@@ -105,7 +105,7 @@ def find_ranges(model: Path | str, question: Question, progress: Listener | None
     total, done, layers = sum(drawn.image.size for drawn in course.draws), 0, []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
         work = Path(folder)
-        prepare(assembly.network, assembly.dataset.images, course.prepared, assembly.engine, work)
+        prepare(assembly.network, assembly.probe, assembly.dataset.images, course.prepared, assembly.engine, work)
         here = Deviations(work)
         logits = here.golden_logits.astype(np.float64)
         golden = logits.argmax(axis=1)

@@ -80,7 +80,7 @@ def explain(model: Path | str, site: str, data: Data, seed: int = 0) -> Explanat
     image = np.arange(len(dataset))
     sites = np.full(len(dataset), place.index)
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
-        prepare(network, dataset.images, (region,), Settings(), Path(folder))
+        prepare(network, probe, dataset.images, (region,), Settings(), Path(folder))
         engine = Deviations(Path(folder))
         part = Pairs(0, False, region.bits, image, sites, np.ones(len(image), bool)).run(engine)
         values = engine.stored(0, image, sites)

@@ -74,7 +74,7 @@ def validate(analysis: Analysis, share: float) -> tuple[Agreement, ...]:
     rows: list[tuple[str, int, float, float, int]] = []
     with tempfile.TemporaryDirectory(prefix="onnxfi-") as folder:
         work, workers = Path(folder), worker_count(question.machine)
-        prepare(assembly.network, assembly.dataset.images, targets.space.regions, assembly.engine, work)
+        prepare(assembly.network, assembly.probe, assembly.dataset.images, targets.space.regions, assembly.engine, work)
         with Crew[Flags](work, workers) as crew:
             for number, m in enumerate(analysis.estimates.measured):
                 channels, found = m.channels()

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="onnxfi-pfi-") as name:
         folder, machine = Path(name), Machine(provider="cpu")
         made = assembled(data, options.model, folder, Target(kind="weights"), options.images, machine)
-        prepare(made.network, made.dataset.images, made.targets.space.regions, made.engine, folder)
+        prepare(made.network, made.probe, made.dataset.images, made.targets.space.regions, made.engine, folder)
         np.save(folder / "images.npy", made.dataset.images)
         best = tune(data, folder, made)
         compete(made, data, folder, best, options.rounds)

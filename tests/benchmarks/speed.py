@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def compare(made: Assembly, folder: Path, count: int, rounds: int) -> None:
     """One level and one target: a line a layer, then the averages."""
     space, exact = made.targets.space, made.engine.exact
-    prepare(made.network, made.dataset.images, space.regions, made.engine, folder)
+    prepare(made.network, made.probe, made.dataset.images, space.regions, made.engine, folder)
     plain, unpruned, rng = Engine(folder), Unpruned(folder), np.random.default_rng(0)
     lines, each, golden, live = [], [], [], []
     for number, region in enumerate(space.regions):

@@ -99,7 +99,9 @@ def compare(model: Path, question: Question, pairs: int, folder: Path, eager: An
     values = dict.fromkeys(spent, 0.0)
     values["analysis"] = float(sum(m.tried + m.audit.values for m in analysis.estimates.measured))
     assembly = analysis.assembly
-    prepare(assembly.network, assembly.dataset.images, runnable(analysis.targets), assembly.engine, folder)
+    prepare(
+        assembly.network, assembly.probe, assembly.dataset.images, runnable(analysis.targets), assembly.engine, folder
+    )
     engine, rng, agreed, faults = Deviations(folder), np.random.default_rng(0), 0, 0
     for number, m in enumerate(analysis.estimates.measured):
         site = np.sort(rng.integers(0, len(m.drawn.site), pairs))
