@@ -137,10 +137,25 @@ def test_synthetic_images() -> None:
     assert (tiny.images.dtype, tiny.images.min(), tiny.images.max()) == (np.int8, -128, 127)
     wide = synthetic_dataset(500, InputSpec((4, 4), "int64"), 1)
     assert (wide.images.dtype, wide.images.min(), wide.images.max()) == (np.int64, 0, 255)
-    with pytest.raises(DataError, match=r"The model's input 3x\?x\? leaves a size free; give real images instead\."):
+    with pytest.raises(DataError, match=r"input 3x\?x\? leaves a size free; give --resize HEIGHTxWIDTH, or "):
         synthetic_dataset(1, InputSpec((3, None, None), "float32"), 0)
     with pytest.raises(DataError, match="0 synthetic images are asked for"):
         synthetic_dataset(0, GREY, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked", "made"),
+    [
+        ((3, None, None), Preprocessing(resize=(48, 192)), (3, 48, 192)),
+        ((None, None, 3), Preprocessing(resize=256, crop=224), (224, 224, 3)),
+        ((None, 20), Preprocessing(resize=8), (8, 20)),
+        ((1, 28, 28), Preprocessing(resize=32), (1, 28, 28)),
+    ],
+)
+def test_synthetic_images_of_a_size_that_the_model_leaves_free(
+    shape: tuple[int | None, ...], asked: Preprocessing, made: tuple[int, ...]
+) -> None:
+    assert synthetic_dataset(2, InputSpec(shape, "float32"), 0, asked).images.shape == (2, *made)
 
 
 @pytest.mark.shared

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from onnxfi.errors import DataError
 from onnxfi.study.pixels import Array, Layout, frame_of, shape_words
-from onnxfi.study.preprocess import PRESETS, InputSpec, Preprocessing, check_spec, fit, resolve
+from onnxfi.study.preprocess import PRESETS, InputSpec, Preprocessing, check_spec, fit, made_up_shape, resolve
 from onnxfi.study.raw import Labels, Raw
 from onnxfi.study.reading import read
 from onnxfi.study.sampling import Permutation
@@ -95,19 +95,20 @@ def load_dataset(
     )
 
 
-def synthetic_dataset(count: int, spec: InputSpec, seed: int = 0) -> Dataset:
+def synthetic_dataset(
+    count: int, spec: InputSpec, seed: int = 0, preprocessing: Preprocessing | None = None
+) -> Dataset:
     """Made-up images: standard normal for floats; integers uniform over 8-bit dtypes, over 0..255 for wider ones.
 
-    A model that takes channels last gets the same images, turned, as one that takes channels first.
+    A model that takes channels last gets the same images, turned, as one that takes channels first. Of `preprocessing`
+    only crop or resize mean something, the size where the model leaves it free.
 
-    DataError: no positive count, or an input size that the model leaves free.
+    DataError: no positive count, or an input size that stays free.
     """
     check_spec(spec)
     if count < 1:
         raise DataError(f"{count} synthetic images are asked for; give at least 1.")
-    if None in spec.shape:
-        raise DataError(f"The model's input {shape_words(spec.shape)} leaves a size free; give real images instead.")
-    size = tuple(length for length in spec.shape if length is not None)
+    size = made_up_shape(preprocessing or Preprocessing(), spec)
     last = frame_of(size, spec.layout).layout == "NHWC"
     shape = (count, size[2], *size[:2]) if last else (count, *size)
     dtype = np.dtype(spec.dtype)

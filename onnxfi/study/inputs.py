@@ -24,7 +24,7 @@ def read_images(network: Network, data: Data, seed: int) -> Dataset:
     if data.synthetic is not None:
         if data.paths:
             raise DataError("--synthetic makes images up, and --data names some; give one of the two.")
-        return synthetic_dataset(data.synthetic, spec, seed)
+        return synthetic_dataset(data.synthetic, spec, seed, _asked(data))
     if not data.paths:
         raise DataError(
             f"No images are given for {network.path.name}: give --data with the images it was made for, "

@@ -30,6 +30,15 @@ class Frame:
     height: int | None = None
     width: int | None = None
 
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Of one image."""
+        if self.layout == "NHW":
+            return self.height, self.width
+        if self.layout == "NHWC":
+            return self.height, self.width, self.channels
+        return self.channels, self.height, self.width
+
     def fits(self, height: int, width: int) -> bool:
         return self.height in (None, height) and self.width in (None, width)
 
@@ -73,7 +82,7 @@ def to_nhwc(images: Array, frame: Frame, where: Where) -> Array:
         count = "1 or 3 channels" if frame.channels is None else f"{frame.channels} channel(s)"
         raise DataError(
             f"{where(0)} has the shape {shape_words(shape)}, but the model wants {count} as "
-            f"{shape_words(_shape(frame))} ({frame.layout}); give images with that many channels."
+            f"{shape_words(frame.shape)} ({frame.layout}); give images with that many channels."
         )
     return next((view for view in views if frame.fits(*view.shape[1:3])), views[0])
 
@@ -83,14 +92,6 @@ def from_nhwc(pixels: Array, frame: Frame) -> Array:
     if frame.layout == "NCHW":
         return pixels.transpose(0, 3, 1, 2)
     return pixels[..., 0] if frame.layout == "NHW" else pixels
-
-
-def _shape(frame: Frame) -> tuple[int | None, ...]:
-    if frame.layout == "NHW":
-        return frame.height, frame.width
-    if frame.layout == "NHWC":
-        return frame.height, frame.width, frame.channels
-    return frame.channels, frame.height, frame.width
 
 
 def sized(pixels: Array, resize: Size | None, crop: Size | None, where: Where) -> Array:

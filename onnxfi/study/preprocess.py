@@ -6,7 +6,7 @@ resize -> crop -> scale -> minus mean -> over std -> the model's dtype -> the mo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -147,6 +147,23 @@ def _check_numbers(pre: Preprocessing) -> None:
             if not math.isfinite(number) or (number <= 0 and option != "--mean"):
                 kind = "finite" if option == "--mean" else "positive"
                 raise DataError(f"{option} holds {number:g}; give {kind} numbers.")
+
+
+def made_up_shape(asked: Preprocessing, spec: InputSpec) -> tuple[int, ...]:
+    """The shape of a made-up image: a height and a width that the model leaves free are `asked.crop`, else `resize`.
+
+    DataError where a size stays free, or the option cannot be meant.
+    """
+    _check_sizes(asked, spec.frame)
+    size, frame, shape = asked.crop or asked.resize, spec.frame, spec.shape
+    if size is not None:
+        height, width = pair(size)
+        shape = replace(frame, height=frame.height or height, width=frame.width or width).shape
+    if None in shape:
+        raise DataError(
+            f"The model's input {shape_words(shape)} leaves a size free; give --resize HEIGHTxWIDTH, or real images."
+        )
+    return tuple(length for length in shape if length is not None)
 
 
 def _check_sizes(pre: Preprocessing, frame: Frame) -> None:
