@@ -18,7 +18,7 @@ from onnxfi.engine.piecewise import every_tensor
 from onnxfi.engine.prepare import look
 from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
-from onnxfi.graph.cut import activations, with_outputs
+from onnxfi.graph.cut import activations, externalize, with_outputs
 from onnxfi.graph.network import Network
 
 Array = np.ndarray[Any, Any]
@@ -33,10 +33,13 @@ def test_a_node_at_a_time_as_all_at_once(name: str, tmp_path: Path, monkeypatch:
     fed = images(case, size or 2 * STEP)
     spoilt = fed[: size or STEP].copy()
     spoilt[1:] = np.nan if fed.dtype.kind == "f" else np.iinfo(fed.dtype).max
+    model = externalize(network.model, tmp_path)
     whole = Session(with_outputs(network.model, activations(network.model)).SerializeToString())
     monkeypatch.setattr(piecewise, "_BYTES_A_PIECE", 1)
     seen = []
-    for tensor, values in every_tensor(network.model, batch, {"plain": fed, "spoilt": spoilt}, fed[: size or 1], name):
+    for tensor, values in every_tensor(
+        model, tmp_path, batch, {"plain": fed, "spoilt": spoilt}, fed[: size or 1], name
+    ):
         seen.append(tensor)
         for rows, value in zip((fed, spoilt), values.values(), strict=True):
             wanted = rows if tensor == batch else whole.run({batch: rows}, [tensor])[0]
@@ -69,7 +72,7 @@ def test_what_no_later_piece_reads_is_let_go(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(piecewise, "_BYTES_A_PIECE", 3 * fed.nbytes)
     alive: dict[str, weakref.ref[Array]] = {}
     most = 0
-    for name, values in every_tensor(model, "x", {"only": fed}, fed[:1], "the chain"):
+    for name, values in every_tensor(model, tmp_path, "x", {"only": fed}, fed[:1], "the chain"):
         alive[name] = weakref.ref(values["only"])
         del values
         most = max(most, sum(value() is not None for value in alive.values()))
@@ -93,4 +96,4 @@ def test_a_piece_that_does_not_run_names_the_model(tmp_path: Path) -> None:
     network = chain(tmp_path, 1)
     fed = np.zeros((8, 100), np.float64)
     with pytest.raises(EngineError, match=r"ONNX Runtime failed in chain\.onnx"):
-        list(every_tensor(network.model, "x", {"only": fed}, fed, "chain.onnx"))
+        list(every_tensor(network.model, tmp_path, "x", {"only": fed}, fed, "chain.onnx"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ _BYTES_A_PIECE = 192 << 20
 
 
 def every_tensor(
-    model: Model, input_name: str, batches: Mapping[str, Array], least: Array, what: str
+    model: Model, folder: Path, input_name: str, batches: Mapping[str, Array], least: Array, what: str
 ) -> Iterator[tuple[str, dict[str, Array]]]:
     """Run `model` on several batches of images and give each tensor, the input first: its name, its value by batch.
 
-    batches: images (n, *shape) by name. least: as few as the model takes, to see how large its tensors are. what: the
-    model in errors.
+    folder: where the model's weights lie, if they lie outside; pieces are written there. batches: images (n, *shape)
+    by name. least: as few as the model takes, to see how large its tensors are. what: the model in errors.
 
     A piece begins with what the pieces before it wrote, and that is let go when no later one reads it. So each node is
     run once a batch, by the kernel that the whole model would run, and memory holds a piece.
@@ -32,11 +33,11 @@ def every_tensor(
         return {batch: values[name] for batch, values in held.items()}
 
     yield input_name, across(input_name)
-    sizes = _sizes(model, {input_name: np.ascontiguousarray(least)}, what)
+    sizes = _sizes(model, folder, {input_name: np.ascontiguousarray(least)}, what)
     share = sum(map(len, batches.values())) / len(least)
     for nodes, later in _pieces(model, {name: share * size for name, size in sizes.items()}):
         piece = stretch(model, nodes, lambda name: _value_type(name, across(name)))
-        session = Session(piece.model.SerializeToString(), what=what)
+        session = opened(piece.model, folder, what)
         for values in held.values():
             feeds = {name: values[name] for name in piece.crossing}
             values.update(zip(session.outputs, session.run(feeds), strict=True))
@@ -47,9 +48,16 @@ def every_tensor(
                 del values[name]
 
 
-def _sizes(model: Model, feeds: Mapping[str, Array], what: str) -> dict[str, int]:
+def opened(model: Model, folder: Path, what: str) -> Session:
+    """A session of a model whose weights may lie in `folder`; `what` is its name in errors."""
+    path = folder / "opened.onnx"
+    path.write_bytes(model.SerializeToString())
+    return Session(path, what=what)
+
+
+def _sizes(model: Model, folder: Path, feeds: Mapping[str, Array], what: str) -> dict[str, int]:
     """Bytes of each tensor."""
-    session = Session(with_outputs(model, activations(model)).SerializeToString(), what=what)
+    session = opened(with_outputs(model, activations(model)), folder, what)
     return {name: value.nbytes for name, value in zip(session.outputs, session.run(feeds), strict=True)}
 
 

@@ -6,11 +6,13 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from onnxfi.engine.golden import Golden
+from onnxfi.engine.piecewise import opened
 from onnxfi.engine.probe import Mixed, Probe, Rows, examine
 from onnxfi.engine.route import Route, find_route, golden_tensors
 from onnxfi.engine.session import STEP, Session
@@ -103,7 +105,9 @@ def prepare(
 
 
 def _probe(network: Network, images: Array, batch: int | None) -> Probe:
-    return examine(network.model, network.input.name, _distinct(images), batch, what=f"{network.path}")
+    with TemporaryDirectory(prefix="onnxfi-") as name:
+        light = externalize(network.model, Path(name))
+        return examine(light, Path(name), network.input.name, _distinct(images), batch, what=f"{network.path}")
 
 
 def _distinct(images: Array) -> Array:
@@ -125,16 +129,19 @@ def _same_answers(network: Network, freed: Model, images: Array) -> bool:
     """Whether the freed model answers two batches at once as the model does at its own batch, within rounding."""
     batch = network.fixed_batch or 1
     some = _distinct(images)[np.arange(2 * batch) % len(_distinct(images))]
-    name, output = network.input.name, [network.output]
-    own = Session(network.model.SerializeToString(), what=f"{network.path}")
     try:
-        free = Session(freed.SerializeToString(), what=f"{network.path} with its batch freed")
-        together = free.run({name: some}, output)[0]
-        apart = [own.run({name: some[i : i + batch]}, output)[0] for i in range(0, 2 * batch, batch)]
+        wanted = np.concatenate(_answers(network, network.model, [some[:batch], some[batch:]]))
+        (together,) = _answers(network, freed, [some])
     except EngineError:
         return False
-    wanted = np.concatenate(apart)
     return together.shape == wanted.shape and bool(np.allclose(together, wanted, rtol=1e-4, atol=1e-6))
+
+
+def _answers(network: Network, model: Model, batches: Sequence[Array]) -> list[Array]:
+    """What `model`, a form of the network's, gives for each batch."""
+    with TemporaryDirectory(prefix="onnxfi-") as name:
+        session = opened(externalize(model, Path(name)), Path(name), what=f"{network.path}")
+        return [session.run({network.input.name: some}, [network.output])[0] for some in batches]
 
 
 def _with_model(network: Network, model: Model) -> Network:

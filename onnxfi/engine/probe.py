@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,18 +115,18 @@ ELEM_TYPES = {
 }  # fmt: skip
 
 
-def examine(model: Model, input_name: str, images: Array, batch: int | None, what: str) -> Probe:
+def examine(model: Model, folder: Path, input_name: str, images: Array, batch: int | None, what: str) -> Probe:
     """Run `model` on a few images, in a few ways, and see how each of its tensors is made.
 
-    `images`: (n, *shape), at least 2 * STEP different ones where the batch is free, else at least `batch`. `what`: the
-    model in errors.
+    `folder`: where its weights lie, if outside. `images`: (n, *shape), at least 2 * STEP different ones where the batch
+    is free, else at least `batch`. `what`: the model in errors.
     """
     kinds: dict[str, Kind] = {}
     placed = False
     batches = _batches(images, batch)
     count = len(batches["first"])
     with np.errstate(all="ignore"):
-        for name, seen in every_tensor(model, input_name, batches, images[: batch or 1], what):
+        for name, seen in every_tensor(model, folder, input_name, batches, images[: batch or 1], what):
             kind = kinds[name] = _kind(seen, count)
             placed = placed or _knows_its_place(kind, seen, count)
     return Probe(kinds, batch, placed and batch is None)

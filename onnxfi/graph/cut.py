@@ -137,20 +137,23 @@ def wrap(graph: onnx.GraphProto, like: onnx.ModelProto) -> onnx.ModelProto:
 def externalize(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """Write the large initializers of `model` into one page-aligned file in `folder`; return a model that points there.
 
-    All tails then read (and the operating system shares) one memory-mapped copy.
+    All tails then read (and the operating system shares) one memory-mapped copy. Weights are never copied: protobuf
+    frees nothing of a message before all of it.
     """
-    light = onnx.ModelProto()
-    light.CopyFrom(model)
+    whole = model.graph
+    light = onnx.GraphProto(
+        name=whole.name, node=whole.node, input=whole.input, output=whole.output, value_info=whole.value_info
+    )
     with (folder / WEIGHTS_FILE).open("wb") as file:
-        for tensor in light.graph.initializer:
+        for tensor in whole.initializer:
             raw = numpy_helper.to_array(tensor).tobytes() if not tensor.HasField("raw_data") else tensor.raw_data
             if len(raw) < _INLINE_BYTES:
+                light.initializer.append(tensor)
                 continue
             file.write(b"\0" * (-file.tell() % _PAGE))
-            offset = file.tell()
+            light.initializer.append(_outside(tensor, file.tell(), len(raw)))
             file.write(raw)
-            _point_outside(tensor, offset, len(raw))
-    return light
+    return wrap(light, model)
 
 
 def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:
@@ -163,12 +166,13 @@ def ints_attribute(node: onnx.NodeProto, name: str, default: tuple[int, ...]) ->
     return next((tuple(a.ints) for a in node.attribute if a.name == name), default)
 
 
-def _point_outside(tensor: TensorProto, offset: int, length: int) -> None:
+def _outside(tensor: TensorProto, offset: int, length: int) -> TensorProto:
+    """The tensor without its words, which lie in the file of weights."""
     bare = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=list(tensor.dims))
     bare.data_location = TensorProto.EXTERNAL
     for key, value in (("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))):
         bare.external_data.add(key=key, value=value)
-    tensor.CopyFrom(bare)
+    return bare
 
 
 def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:
