@@ -25,6 +25,7 @@ from onnxfi.graph.network import Network
 
 Array = np.ndarray[Any, Any]
 _GOLDEN_BYTES = 32 << 20
+_FILE = "prepared.pickle"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ class Prepared:
 
     def save(self, folder: Path) -> None:
         """Write to `folder`."""
-        (folder / "prepared.pickle").write_bytes(pickle.dumps(self))
+        with (folder / _FILE).open("wb") as file:
+            pickle.dump(self, file)
 
     @staticmethod
     def load(folder: Path) -> Prepared:
         """Read what `save` wrote: a private folder of onnxfi's own, never a file of the user's."""
-        prepared: Prepared = pickle.loads((folder / "prepared.pickle").read_bytes())  # noqa: S301 (written by `save`)
+        with (folder / _FILE).open("rb") as file:
+            prepared: Prepared = pickle.load(file)  # noqa: S301 (written by `save`)
         return prepared
 
 

@@ -9,7 +9,7 @@ from onnxfi.engine.probe import Probe, Rows
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.chain import Chain, channel_chain
-from onnxfi.graph.cut import Model, Node, SubGraph, int_attribute, sub_graph
+from onnxfi.graph.cut import Model, Node, SubGraph, crossing, int_attribute, sub_graph
 from onnxfi.graph.layers import Layer, Parameter
 from onnxfi.graph.network import Network
 from onnxfi.graph.path import find_path
@@ -79,11 +79,17 @@ def tail_piece(network: Network, source: str, probe: Probe, model: Model | None 
 
 
 def golden_tensors(network: Network, routes: Sequence[Route], probe: Probe) -> tuple[str, ...]:
-    """Every activation whose golden rows the routes may read, in a fixed order; the output is always one."""
+    """Every activation whose golden rows the routes may read, in a fixed order; the output is always one.
+
+    Raises EngineError where a tail of theirs would need a tensor that has no rows.
+    """
     names: dict[str, None] = {network.output: None}
     for source in dict.fromkeys(s for route in routes for s in (route.cut, route.region.tensor)):
         names[source] = None
-        names.update(dict.fromkeys(tail_piece(network, source, probe).crossing))
+        names.update(dict.fromkeys(crossing(network.model, [source], [network.output])))
+    for name in names:
+        if name in probe.kinds:
+            probe.value_type(name)
     for route in routes:
         if route.chain:
             names.update(dict.fromkeys((route.chain.start, *route.chain.golden, route.layer.input)))

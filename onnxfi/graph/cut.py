@@ -59,21 +59,14 @@ def sub_graph(
     own reason, where the model cannot be cut there.
     The model is not changed; tensors stored as external data keep pointing to the same file.
     """
-    graph = model.graph
-    below = set(sources)
-    for node in graph.node:
-        if below.intersection(node.input):
-            below.update(name for name in node.output if name)
-    needed, kept = set(outputs), []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output) and below.intersection(node.input):
-            kept.append(node)
-            needed.update(name for name in node.input if name)
-    kept.reverse()
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = _constants(model)
     written = [_value_info(name, _kind(name, constants, type_of)) for name in outputs]
-    return _piece(model, kept, sources, written, type_of)
+    return _piece(model, _between(model, sources, outputs), sources, written, type_of)
+
+
+def crossing(model: onnx.ModelProto, sources: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+    """What else the `sub_graph` from `sources` to `outputs` needs from outside, without extracting it."""
+    return tuple(name for name in _read(model, _between(model, sources, outputs)) if name not in sources)
 
 
 def stretch(model: onnx.ModelProto, nodes: Sequence[Node], type_of: Callable[[str], ValueType]) -> SubGraph:
@@ -85,6 +78,26 @@ def stretch(model: onnx.ModelProto, nodes: Sequence[Node], type_of: Callable[[st
     return _piece(model, nodes, (), written, type_of)
 
 
+def _between(model: onnx.ModelProto, sources: Sequence[str], outputs: Sequence[str]) -> list[Node]:
+    """The nodes that depend on `sources` and that `outputs` depend on, in the model's order."""
+    below = set(sources)
+    for node in model.graph.node:
+        if below.intersection(node.input):
+            below.update(name for name in node.output if name)
+    needed, kept = set(outputs), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output) and below.intersection(node.input):
+            kept.append(node)
+            needed.update(name for name in node.input if name)
+    return kept[::-1]
+
+
+def _read(model: onnx.ModelProto, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The activations that `nodes` read and do not write."""
+    known = {name for node in nodes for name in node.output} | _constants(model).keys()
+    return _in_order(name for node in nodes for name in node.input if name and name not in known)
+
+
 def _piece(
     model: onnx.ModelProto,
     nodes: Sequence[Node],
@@ -92,20 +105,23 @@ def _piece(
     outputs: Sequence[onnx.ValueInfoProto],
     type_of: Callable[[str], ValueType],
 ) -> SubGraph:
-    made = {name for node in nodes for name in node.output}
-    read = _in_order(name for node in nodes for name in node.input if name)
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    asked = {value.name for value in outputs}
-    inputs = tuple(name for name in sources if name in read or name in asked)
-    crossing = tuple(name for name in read if name not in made and name not in constants and name not in inputs)
+    constants = _constants(model)
+    read = _in_order(name for node in nodes for name in node.input)
+    asked = {*read, *(value.name for value in outputs)}
+    inputs = tuple(name for name in sources if name in asked)
+    others = tuple(name for name in _read(model, nodes) if name not in inputs)
     piece = helper.make_graph(
         nodes,
         "sub-graph",
-        [_value_info(name, _kind(name, constants, type_of)) for name in (*inputs, *crossing)],
+        [_value_info(name, _kind(name, constants, type_of)) for name in (*inputs, *others)],
         outputs,
         [constants[name] for name in read if name in constants and name not in inputs],
     )
-    return SubGraph(wrap(piece, model), inputs, crossing, tuple(node.name for node in nodes))
+    return SubGraph(wrap(piece, model), inputs, others, tuple(node.name for node in nodes))
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
 def _kind(name: str, constants: Mapping[str, TensorProto], type_of: Callable[[str], ValueType]) -> ValueType:
