@@ -176,6 +176,13 @@ def test_cuda_where_there_is_none() -> None:
         resolve_provider("cuda")
 
 
+def test_a_look_without_room_for_the_weights(tmp_path: Path, monkeypatch) -> None:
+    network = network_of("arch_residual", tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(EngineError, match=r"cannot be written to .*gone \(No such file or directory\): make room"):
+        look(network)
+
+
 def test_probe_finds_rows_wherever_they_are(tmp_path: Path) -> None:
     network = network_of("gemm_of_tokens_interleaved", tmp_path)
     _, probe = look(network, images(CASES["gemm_of_tokens_interleaved"], 8, seed=0))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,8 @@ def prepare(
 
 
 def _probe(network: Network, images: Array, batch: int | None) -> Probe:
-    with TemporaryDirectory(prefix="onnxfi-") as name:
-        light = externalize(network.model, Path(name))
-        return examine(light, Path(name), network.input.name, _distinct(images), batch, what=f"{network.path}")
+    with _lightened(network.model) as (light, folder):
+        return examine(light, folder, network.input.name, _distinct(images), batch, what=f"{network.path}")
 
 
 def _distinct(images: Array) -> Array:
@@ -142,9 +142,22 @@ def _same_answers(network: Network, freed: Model, images: Array) -> bool:
 
 def _answers(network: Network, model: Model, batches: Sequence[Array]) -> list[Array]:
     """What `model`, a form of the network's, gives for each batch."""
-    with TemporaryDirectory(prefix="onnxfi-") as name:
-        session = opened(externalize(model, Path(name)), Path(name), what=f"{network.path}")
+    with _lightened(model) as (light, folder):
+        session = opened(light, folder, what=f"{network.path}")
         return [session.run({network.input.name: some}, [network.output])[0] for some in batches]
+
+
+@contextmanager
+def _lightened(model: Model) -> Iterator[tuple[Model, Path]]:
+    """`model` with its weights in a folder, and that folder, which is gone afterwards."""
+    try:
+        with TemporaryDirectory(prefix="onnxfi-") as name:
+            yield externalize(model, Path(name)), Path(name)
+    except OSError as error:
+        raise EngineError(
+            f"The model's weights cannot be written to {gettempdir()} ({error.strerror}): make room there, or set "
+            "TMPDIR to another folder."
+        ) from error
 
 
 def _with_model(network: Network, model: Model) -> Network:
