@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from corpus import CASES, images, save
+from corpus import CASES, images, save, select
 from onnx import TensorProto, numpy_helper
 
 from onnxfi.engine.prepare import look
 from onnxfi.engine.session import Session
-from onnxfi.graph.cut import WEIGHTS_FILE, activations, crossing, externalize, sub_graph
+from onnxfi.graph.cut import activations, crossing, sub_graph
 from onnxfi.graph.network import Network
+from onnxfi.graph.outside import WEIGHTS_FILE, anchored, externalize, inlined, values
 
 SKIPPING = ["arch_residual", "arch_dense", "attention_dynamic"]
 
@@ -50,3 +51,21 @@ def test_weights_lie_outside_and_small_constants_inside(tmp_path: Path) -> None:
         for source in (tmp_path / "light.onnx", network.model.SerializeToString())
     ]
     assert answers[0].tobytes() == answers[1].tobytes()
+
+
+@pytest.mark.parametrize("name", select("qdq", "qlinear", "float16", "float64", "bfloat16", "path"))
+def test_weights_outside_are_read_as_they_were(name: str, tmp_path: Path) -> None:
+    """Of each type that is stored, and of a size that lies outside."""
+    model = Network.load(save(CASES[name], tmp_path)).model
+    for tensor in model.graph.initializer:
+        if tensor.dims and numpy_helper.to_array(tensor).size:
+            wide = np.resize(numpy_helper.to_array(tensor), (1200, *tensor.dims[1:]))
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    there = anchored(externalize(model, tmp_path), tmp_path)
+    again = inlined(there)
+    assert any(tensor.data_location == TensorProto.EXTERNAL for tensor in there.graph.initializer)
+    for stored, outside, inside in zip(*(m.graph.initializer for m in (model, there, again)), strict=True):
+        wanted = numpy_helper.to_array(stored)
+        assert values(outside).dtype == wanted.dtype
+        assert values(outside).tobytes() == wanted.tobytes()
+        assert inside.SerializeToString() == stored.SerializeToString()

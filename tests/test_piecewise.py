@@ -18,8 +18,9 @@ from onnxfi.engine.piecewise import every_tensor
 from onnxfi.engine.prepare import look
 from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
-from onnxfi.graph.cut import activations, externalize, with_outputs
+from onnxfi.graph.cut import activations, with_outputs
 from onnxfi.graph.network import Network
+from onnxfi.graph.outside import externalize
 
 Array = np.ndarray[Any, Any]
 

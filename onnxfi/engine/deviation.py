@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from onnxfi.faults.bits import Word
 from onnxfi.faults.space import TRIAL, Region
 from onnxfi.graph.chain import constant
 from onnxfi.graph.cut import SubGraph
+from onnxfi.graph.outside import inlined
 
 Array = np.ndarray[Any, Any]
 
@@ -66,7 +68,8 @@ class Deviations(Engine):
     def piece(self, region: int) -> SubGraph:
         """From the words of an activation `region` to the logits, weights inside."""
         p = self._prepared
-        return tail_piece(p.network, self.regions[region].tensor, p.probe)
+        piece = tail_piece(p.network, self.regions[region].tensor, p.probe)
+        return replace(piece, model=inlined(piece.model))
 
     def read(self, tensor: str, image: Array) -> Array:
         """What a tensor at a cut holds on images (T,), fault-free: a row each, or what no image changes.

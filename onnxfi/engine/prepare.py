@@ -20,9 +20,10 @@ from onnxfi.engine.session import STEP, Session
 from onnxfi.errors import EngineError
 from onnxfi.faults.space import Region
 from onnxfi.graph.batch import free_batch
-from onnxfi.graph.cut import Model, externalize, with_outputs
+from onnxfi.graph.cut import Model, with_outputs
 from onnxfi.graph.macs import macs
 from onnxfi.graph.network import Network
+from onnxfi.graph.outside import anchored, externalize
 
 Array = np.ndarray[Any, Any]
 _GOLDEN_BYTES = 32 << 20
@@ -40,7 +41,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is written for the engines of one study: the model, lightened of its weights, and what is known of it."""
+    """What is written for the engines of one study: the model, lightened of its weights, and what is known of it.
+
+    Sub-graphs of `model` find the weights beside their own file, `graph.outside.values` those of `network.model`.
+    """
 
     network: Network
     model: Model
@@ -61,7 +65,7 @@ class Prepared:
         """Read what `save` wrote: a private folder of onnxfi's own, never a file of the user's."""
         with (folder / _FILE).open("rb") as file:
             prepared: Prepared = pickle.load(file)  # noqa: S301 (written by `save`)
-        return prepared
+        return replace(prepared, network=replace(prepared.network, model=anchored(prepared.model, folder)))
 
 
 def look(network: Network, images: Array | None = None) -> tuple[Network, Probe]:
@@ -82,7 +86,7 @@ def look(network: Network, images: Array | None = None) -> tuple[Network, Probe]
 
 def prepare(
     network: Network, probe: Probe, images: Array, regions: Sequence[Region], settings: Settings, folder: Path
-) -> Prepared:
+) -> None:
     """Find each region's route, run the golden pass, and write it all to `folder`.
 
     `network` and `probe` as `look` gave them, on these images or on others; `images` (n, *shape) as the model takes
@@ -103,9 +107,9 @@ def prepare(
     _check_finite(golden[network.output])
     sizes = {name: kind.shape for name, kind in probe.kinds.items() if isinstance(kind, Rows)}
     sizes.update({tensor.name: tuple(tensor.dims) for tensor in network.model.graph.initializer})
-    prepared = Prepared(network, light, probe, routes, names, len(images), settings, macs(network.model, sizes))
-    prepared.save(folder)
-    return prepared
+    known = macs(network.model, sizes)
+    network = replace(network, model=light)
+    Prepared(network, light, probe, routes, names, len(images), settings, known).save(folder)
 
 
 def _probe(network: Network, images: Array, batch: int | None) -> Probe:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+
+from onnxfi.graph.outside import values
 
 _UNARY = {"Relu", "LeakyRelu", "Identity", "BitCast", "Neg", "Abs"}
 _BINARY = {"Add", "Sub", "Mul", "Div"}
@@ -132,5 +133,5 @@ def constant(model: onnx.ModelProto, name: str) -> np.ndarray[Any, Any]:
     """The value of the initializer `name`."""
     for tensor in model.graph.initializer:
         if tensor.name == name:
-            return numpy_helper.to_array(tensor)
+            return values(tensor)
     raise KeyError(name)

@@ -1,4 +1,4 @@
-"""Cutting a model: the sub-graph from some tensors to some others, with its weights in one shared file.
+"""Cutting a model: the sub-graph from some tensors to some others.
 
 A *tail* is everything from a cut tensor to the logits. It holds exactly the nodes that depend on the cut and that the
 output depends on; whatever else those nodes read (residual links, tensors computed beside the cut) crosses the cut and
@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 Model = onnx.ModelProto
 Node = onnx.NodeProto
-
-WEIGHTS_FILE = "weights.bin"
-_PAGE = 4096
-_INLINE_BYTES = 1024  # small constants stay in the proto: ONNX Runtime reads shapes and bounds while loading
 
 
 @dataclass(frozen=True)
@@ -150,28 +145,6 @@ def wrap(graph: onnx.GraphProto, like: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
-def externalize(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """Write the large initializers of `model` into one page-aligned file in `folder`; return a model that points there.
-
-    All tails then read (and the operating system shares) one memory-mapped copy. Weights are never copied: protobuf
-    frees nothing of a message before all of it.
-    """
-    whole = model.graph
-    light = onnx.GraphProto(
-        name=whole.name, node=whole.node, input=whole.input, output=whole.output, value_info=whole.value_info
-    )
-    with (folder / WEIGHTS_FILE).open("wb") as file:
-        for tensor in whole.initializer:
-            raw = numpy_helper.to_array(tensor).tobytes() if not tensor.HasField("raw_data") else tensor.raw_data
-            if len(raw) < _INLINE_BYTES:
-                light.initializer.append(tensor)
-                continue
-            file.write(b"\0" * (-file.tell() % _PAGE))
-            light.initializer.append(_outside(tensor, file.tell(), len(raw)))
-            file.write(raw)
-    return wrap(light, model)
-
-
 def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:
     """The integer attribute `name` of `node`, or `default`."""
     return next((int(a.i) for a in node.attribute if a.name == name), default)
@@ -180,15 +153,6 @@ def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:
 def ints_attribute(node: onnx.NodeProto, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """The integers of attribute `name` of `node`, or `default`."""
     return next((tuple(a.ints) for a in node.attribute if a.name == name), default)
-
-
-def _outside(tensor: TensorProto, offset: int, length: int) -> TensorProto:
-    """The tensor without its words, which lie in the file of weights."""
-    bare = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=list(tensor.dims))
-    bare.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))):
-        bare.external_data.add(key=key, value=value)
-    return bare
 
 
 def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:

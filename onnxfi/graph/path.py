@@ -16,6 +16,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from onnxfi.graph.outside import values
+
 Array = np.ndarray[Any, Any]
 _SAME_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
@@ -71,12 +73,12 @@ def find_path(model: onnx.ModelProto, tensor: str, nodes: Sequence[str]) -> Path
     by_name = {node.name: node for node in model.graph.node}
     constants = {t.name: t for t in model.graph.initializer}
     way = tuple(by_name[name] for name in nodes)
-    stored = numpy_helper.to_array(constants[tensor])
+    stored = values(constants[tensor])
     if not way:
         return Path((), (stored.shape,), {}, stored, stored)
     if any(not _has_rule(node, constants) for node in way):
         return None
-    others = {name: numpy_helper.to_array(constants[name]) for node in way for name in node.input[1:] if name}
+    others = {name: values(constants[name]) for node in way for name in node.input[1:] if name}
     shapes = [stored.shape]
     for node in way:
         shapes.append(_shape_after(model, node, shapes[-1], others))
