@@ -90,6 +90,25 @@ def test_every_fault_is_decided_as_if_it_were_run() -> None:
     assert found.tried.mean() < 8  # of 32: two sides, each at most 1 + 1 + log2(16)
 
 
+def test_what_is_settled_is_not_asked() -> None:
+    order, values, keys, low, high = made_up(500, 2)
+    low, high = np.maximum(low, -1e30), np.minimum(high, 1e30)
+    golden = order.keys(values)
+    halfway = [order.keys((values + (end - values) / 2).astype(np.float32)) for end in (low, high)]
+
+    def attempt(row: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (changed < low[row]) | (changed > high[row]) | ~np.isfinite(changed)
+
+    def beyond(row: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        asked = order.keys(changed)
+        assert ((asked < halfway[0][row]) | (asked > halfway[1][row])).all()
+        return attempt(row, changed)
+
+    _, critical = decide(order, golden, keys, blind(beyond), settled=(halfway[0], halfway[1]))
+    assert np.array_equal(critical, decide(order, golden, keys, blind(attempt))[1])
+
+
 def test_a_safe_farthest_value_proves_nothing_alone() -> None:
     """Flips of 0.75 upwards: bit 30 makes 0.75 * 2^128, the next 1.5 and less. Critical from 1 to 10 only."""
     order, values = Order("float32"), np.array([0.75], np.float32)

@@ -31,6 +31,7 @@ class Deviations(Engine):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._largest: dict[int, float] = {}
+        self._leasts: dict[str, float] = {}
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -110,9 +111,13 @@ class Deviations(Engine):
     def places(self, region: int, channel: Array) -> Array:
         """Flat places (T, positions), in one image's row, of the words of output channels (T,) of `region`."""
         route = self._prepared.routes[region]
-        row = self._golden[route.region.tensor].shape[1:]
-        flat = np.arange(np.prod(row, dtype=np.int64)).reshape(row)
-        return np.asarray(np.moveaxis(flat, route.axis, 0)[channel].reshape(len(channel), -1))
+        return self._places(route, route.region.tensor, channel)
+
+    def positions(self, region: int) -> int:
+        """Words of one output channel of the layer of `region`."""
+        route = self._prepared.routes[region]
+        row: tuple[int, ...] = self._golden[route.layer.output].shape[1:]
+        return int(np.prod(row, dtype=np.int64)) // row[route.axis]
 
     def shift(self, region: int, image: Array, channel: Array, delta: Array) -> Array:
         """Outcomes, RECORD (T,), of adding `delta` (T,) to every word of an output channel (T,), on images (T,).
@@ -120,7 +125,63 @@ class Deviations(Engine):
         `region` is of kind output. This is the filter fault of DeepVigor+ (Eq. 10): one constant for a whole channel.
         """
         route = self._prepared.routes[region]
-        patch, masked = self._moved(region, image, channel, delta)
+        if route.chain is None:
+            golden = self._golden[route.region.tensor]
+            where = self.places(region, channel)
+            before = golden.reshape(len(golden), -1)[image[:, None], where]
+            after = _added(before, delta)
+            return self._patched(route, image, Patch(after, where=where), equal_words(after, before))
+        return self.replace(region, image, channel, *self.follow(region, image, channel, delta[:, None]))
+
+    def moves_channels(self, region: int) -> bool:
+        """Whether what a fault in `region` does is known word by word before anything runs: where a weight, stored as
+        it is multiplied, moves its output channel by its deviation times words that are not negative."""
+        route = self._prepared.routes[region]
+        own = route.parameter is not None and (route.parameter.node, route.parameter.slot) == (route.layer.node, 1)
+        head = self._head(route) if own and route.head == "filter" else None
+        return head is not None and head.weight_path.plain and self._least(route.layer.input) >= 0
+
+    def channels(self, region: int, site: Array) -> Array:
+        """The output channel (T,) of weights `site` (T,) of `region`, a layer's weight that `moves_channels`."""
+        return self._located(region, site)[0]
+
+    def multiplied(self, region: int, image: Array, site: Array) -> Array:
+        """The words (T, positions) of images (T,) that weights `site` (T,) of `region` multiply, each for the places
+        of its output channel."""
+        channel, operand = self._located(region, site)
+        route = self._prepared.routes[region]
+        neuron = self._places(route, route.layer.output, channel)
+        image, operand = (np.repeat(part, neuron.shape[1]) for part in (image, operand))
+        x, _ = self.operands(region).read(image, neuron.reshape(-1), operand)
+        return x.reshape(neuron.shape)
+
+    def _located(self, region: int, site: Array) -> tuple[Array, Array]:
+        head = self._needed(self._prepared.routes[region])
+        index, _ = head.weight_path.follow(site, head.weight_path.stored.reshape(-1)[site])
+        return head.locate(index)
+
+    def follow(self, region: int, image: Array, channel: Array, moves: Array) -> tuple[Array, Array]:
+        """Output channels (T,) on images (T,) at the cut, if `moves`, (T, positions) or (T, 1), were added to what the
+        op writes; and what stands there fault-free."""
+        head = self._needed(self._prepared.routes[region])
+        written = head.golden_channels(head.chain.start, image, channel)
+        with np.errstate(all="ignore"):
+            moved = written.reshape(len(written), -1) + moves.astype(written.dtype)
+        after = head.follow(head.fault_free(image, channel), moved.reshape(written.shape))
+        return after, head.golden_channels(head.chain.end, image, channel)
+
+    def replace(self, region: int, image: Array, channel: Array, after: Array, before: Array) -> Array:
+        """Outcomes, RECORD (T,), of output channels `after` in the place of `before`, as `follow` gives them."""
+        route = self._prepared.routes[region]
+        return self._patched(route, image, self._needed(route).patch(after, channel), equal_words(after, before))
+
+    def put_together(self, region: int, image: Array, site: Array, values: Array) -> Array:
+        """Outcomes, RECORD (T,), of several `values` (T, M) at once, in the places of the words `site` (T, M)."""
+        route = self._prepared.routes[region]
+        return self._patched(route, image, Patch(values, where=site), np.zeros(len(image), bool))
+
+    def _patched(self, route: Route, image: Array, patch: Patch, masked: Array) -> Array:
+        """Outcomes, RECORD (T,), of a patch at the route's cut; rows `masked` (T,) are known to change nothing."""
         live = np.flatnonzero(~masked)
         golden, faulty = self._through(
             route.cut, image, live, lambda tail, rows: tail.run(image[rows], patch.take(rows))
@@ -129,20 +190,15 @@ class Deviations(Engine):
         records["image"] = image
         return records
 
-    def _moved(self, number: int, image: Array, channel: Array, delta: Array) -> tuple[Patch, Array]:
-        """The moved channel at the cut, and which rows (bool (T,)) it leaves as they were."""
-        route = self._prepared.routes[number]
-        if route.chain is None:
-            golden = self._golden[route.region.tensor]
-            where = self.places(number, channel)
-            before = golden.reshape(len(golden), -1)[image[:, None], where]
-            after = _added(before, delta)
-            return Patch(after, where=where), equal_words(after, before)
-        head = self._needed(route)
-        start = head.golden_channels(head.chain.start, image, channel)
-        after = head.follow(head.fault_free(image, channel), _added(start, delta))
-        before = head.golden_channels(head.chain.end, image, channel)
-        return head.patch(after, channel), equal_words(after, before)
+    def _least(self, tensor: str) -> float:
+        if tensor not in self._leasts:
+            self._leasts[tensor] = float(self._golden[tensor].min())
+        return self._leasts[tensor]
+
+    def _places(self, route: Route, tensor: str, channel: Array) -> Array:
+        row = self._golden[tensor].shape[1:]
+        flat = np.arange(np.prod(row, dtype=np.int64)).reshape(row)
+        return np.asarray(np.moveaxis(flat, route.axis, 0)[channel].reshape(len(channel), -1))
 
     def _needed(self, route: Route) -> Head:
         head = self._head(route)

@@ -27,7 +27,8 @@ from onnxfi.graph.path import Path
 
 Array = np.ndarray[Any, Any]
 _BYTES_A_RUN = 16 << 20
-_MOST_ROWS = 32
+_ROWS, _MOST_ROWS = 32, 256  # as many as the second where they fit the cache of a core
+_CACHE_BYTES = 1 << 20
 _FEW_OUTPUTS = 16
 
 
@@ -66,6 +67,12 @@ class _Op(Protocol):
         """The op's output channels (R, *rest) for exactly `rows` rows."""
 
 
+def _rows(size: int) -> int:
+    """Rows that share a run, of `size` bytes each."""
+    most = np.clip(_CACHE_BYTES // max(size, 1), _ROWS, _MOST_ROWS)
+    return int(np.clip(_BYTES_A_RUN // max(size, 1), 2, most))
+
+
 class _PairedConv:
     """Grouped Conv, one group a row: each row's own image and filter, `copies` times over.
 
@@ -75,7 +82,7 @@ class _PairedConv:
     def __init__(self, model: Model, node: Node, source: Array, channels: int, copies: int, bias: bool):
         groups = int_attribute(node, "group", 1)
         rank, size = source.ndim, source[0].nbytes // groups
-        self.rows = int(np.clip(_BYTES_A_RUN // max(size, 1), 2, _MOST_ROWS))
+        self.rows = _rows(size)
         self._copies, self._groups, self._source = copies, groups, source
         self._per_group = channels // groups
         ranks = {0: rank, 1: rank, **({2: 1} if bias else {})}
@@ -105,7 +112,7 @@ class _WholeConv:
         self._own = filters.reshape(self._groups, -1, *filters.shape[1:])
         self._biases = None if biases is None else biases.reshape(self._groups, -1)
         self._source = source
-        self.rows = int(np.clip(_BYTES_A_RUN // max(self._own[0].nbytes, 1), 2, _MOST_ROWS))
+        self.rows = _rows(self._own[0].nbytes)
         ranks = {0: source.ndim, 1: source.ndim, **({2: 1} if biases is not None else {})}
         graph = op_model(node, ELEM_TYPES[source.dtype.name], ranks, {"group": self.rows}, model)
         self._session = Session(graph.SerializeToString(), what=f"the head of node {node.name!r}")
@@ -131,7 +138,7 @@ class _StackedDense:
 
     def __init__(self, model: Model, node: Node, source: Array, filters: Array, width: int, bias: bool):
         self._transposed = int_attribute(node, "transB")
-        self.rows = int(min(width, _MOST_ROWS))
+        self.rows = min(width, _ROWS)
         self._source = source
         self._columns = np.resize(filters, (width, filters.shape[1]))
         self._width, self._bias = width, bias

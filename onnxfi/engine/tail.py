@@ -157,5 +157,6 @@ def _places(images: Array) -> Array:
 
 def equal_words(a: Array, b: Array) -> Array:
     """Whether rows of `a` and `b` (T, ...) are equal bit for bit; bool (T,)."""
-    bits = [np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in (a, b)]
-    return np.asarray((bits[0] == bits[1]).all(axis=1))
+    size = int(np.prod(a.shape[1:], dtype=np.int64))
+    words = [np.ascontiguousarray(x).reshape(len(x), size).view(f"u{x.dtype.itemsize}") for x in (a, b)]
+    return np.asarray((words[0] == words[1]).all(axis=1))

@@ -49,6 +49,11 @@ class Path:
         return index, value
 
     @property
+    def plain(self) -> bool:
+        """Whether words arrive as they are stored, wherever they go."""
+        return all(node.op_type in {"Identity", "Transpose", *_SAME_ORDER} for node in self.nodes)
+
+    @property
     def moves(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         """What of the way changes the order of words: shape before, and order of axes, of each transpose."""
         return tuple(

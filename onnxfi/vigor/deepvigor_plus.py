@@ -8,6 +8,7 @@ Networks", arXiv 2410.15742) rounds deviations to powers of two (Eq. 11), moves 
 - a weight's fault is run with its true pattern, epsilon times the input, at every position of its channel;
 - the farthest candidate is run, not taken for critical; infinities and NaN are run apart; in layers that read the
   image, where answers change to and fro, candidates are tried one by one;
+- sites that one run can show to be safe together are not searched one by one (onnxfi.vigor.together);
 - thresholds, and the distribution of errors that they cut, belong to one site and one image.
 
 VF of a pair is the share of its faults beyond its thresholds (Eq. 14); of a site, channel or layer the mean.
@@ -32,6 +33,7 @@ from onnxfi.vigor.order import Order
 from onnxfi.vigor.pairs import Array, Audit, audit, decide
 from onnxfi.vigor.sample import Drawn
 from onnxfi.vigor.search import Answers, Flags
+from onnxfi.vigor.together import Settled, settle
 
 _VALUES_A_JOB, _PAIRS_A_JOB = 1 << 21, 4096
 _AUDIT_SHARE = 0.01
@@ -81,7 +83,12 @@ class Pairs:
             log.add(row, order.keys(changed), records["finite"] == 0)
             return answers(engine, records)
 
-        found, critical = decide(order, golden, keys, attempt, engine.largest(self.region), self.pixels)
+        if self.mac or self.pixels:
+            settled = Settled(golden, golden)
+        else:
+            settled = settle(engine, self.region, self.image, self.site, golden, keys)
+        known = (settled.low, settled.high)
+        found, critical = decide(order, golden, keys, attempt, engine.largest(self.region), self.pixels, known)
         measured = Audit()
         if self.audited.any():
             mine = np.flatnonzero(self.audited)
@@ -94,7 +101,7 @@ class Pairs:
             for flags in (critical, critical & wild)
         )
         lower, upper = (_deviation(order, bound, values) for bound in (found.lower, found.upper))
-        return Part(hits, lower, upper, lost, int((found.tried + more).sum()), measured)
+        return Part(hits, lower, upper, lost, int((found.tried + more).sum()) + settled.runs, measured)
 
     def keys(self, engine: Deviations, order: Order, values: Array) -> Array:
         """Candidates of each pair: (P, B), or (P, K, B) of operands."""

@@ -41,9 +41,9 @@ class Tried:
         attempt: tries, and tells this object.
         """
         more, flat = np.zeros(len(keys), np.int64), keys.reshape(len(keys), -1)
-        row, key, wild = (np.concatenate(part) for part in (self._row, self._key, self._wild))
-        if not wild.any():
+        if not any(wild.any() for wild in self._wild):
             return np.zeros(keys.shape, bool), more
+        row, key, wild = (np.concatenate(part) for part in (self._row, self._key, self._wild))
         found = self._by_kind(flat, row, key, wild)
         mine = np.unique(row[wild & self.order.finite(key)])
         mine = mine[~whole[mine]]

@@ -47,12 +47,19 @@ class Audit:
 
 
 def decide(
-    order: Order, golden: Array, keys: Array, attempt: Try, largest: float = 0.0, one_by_one: bool = False
+    order: Order,
+    golden: Array,
+    keys: Array,
+    attempt: Try,
+    largest: float = 0.0,
+    one_by_one: bool = False,
+    settled: tuple[Array, Array] | None = None,
 ) -> tuple[Found, Flags]:
     """Bounds of each pair, and which of its faults are critical.
 
     golden: keys (P,); keys (P, ..., B): of what each fault makes of the word; `largest`: size of the largest word
-    around. Infinities and NaN have no place on the line: each of them that occurs is run once.
+    around; `settled`: keys (P,) between which all is known to be safe. Infinities and NaN have no place on the line:
+    each of them that occurs is run once.
     """
     flat = keys.reshape(len(keys), -1)
     negligible = _ROUNDING * largest
@@ -69,7 +76,7 @@ def decide(
         critical = critical.reshape(keys.shape)
     else:
         lists = np.sort(flat, axis=1)
-        found = search(order, lists, golden, negligible, ask)
+        found = search(order, lists, golden, negligible, ask, settled)
         critical = found.critical(keys)
     tried = found.tried.copy()
     if not order.finite(lists[:, [0, -1]]).all():

@@ -71,14 +71,23 @@ class Found:
 class Sides:
     """Two sides a row, down from the fault-free value and up: place j of a side is at `origin + step * j` of its row.
 
-    Only finite values are on them, and none within `negligible` of the fault-free one. lists: keys (P, M), each row
-    sorted; golden: keys (P,) of the fault-free values.
+    Only finite values are on them, and none within `negligible` of the fault-free one or between the keys `settled`.
+    lists: keys (P, M), each row sorted; golden: keys (P,) of the fault-free values.
     """
 
-    def __init__(self, order: Order, lists: Keys, golden: Keys, negligible: float) -> None:
+    def __init__(
+        self,
+        order: Order,
+        lists: Keys,
+        golden: Keys,
+        negligible: float,
+        settled: tuple[Keys, Keys] | None = None,
+    ) -> None:
         self.order, self.lists = order, lists
         rows = np.arange(len(lists))
         low, high = _around(order, golden, negligible)
+        if settled is not None:
+            low, high = np.minimum(low, settled[0]), np.maximum(high, settled[1])
         first = count(lists, rows, np.full(len(rows), order.below), right=True)
         left, right = count(lists, rows, low, right=False), count(lists, rows, high, right=True)
         last = count(lists, rows, np.full(len(rows), order.above), right=False)
@@ -104,12 +113,19 @@ class Sides:
         return np.asarray(self.order.values(keys).astype(np.float64))
 
 
-def search(order: Order, lists: Keys, golden: Keys, negligible: float, ask: Ask) -> Found:
+def search(
+    order: Order,
+    lists: Keys,
+    golden: Keys,
+    negligible: float,
+    ask: Ask,
+    settled: tuple[Keys, Keys] | None = None,
+) -> Found:
     """Bounds of every list: keys (P, M), each row sorted, around keys (P,) of the fault-free values.
 
-    Deviations of at most `negligible` are not run.
+    Deviations of at most `negligible` are not run, nor what lies between the keys `settled` (P,), which is safe.
     """
-    sides = Sides(order, lists, golden, negligible)
+    sides = Sides(order, lists, golden, negligible, settled)
     length = sides.length
     safe, critical, steps = np.full(len(length), -1), length.copy(), np.zeros(len(length), np.int64)
     ends = length.copy()  # of what is not known to be safe again
