@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from onnxfi.engine.engine import Cost, Engine
@@ -67,10 +68,11 @@ def analyze(model: Path | str, question: Question, progress: Listener | None = N
         prepare(assembly.network, assembly.probe, assembly.dataset.images, course.prepared, assembly.engine, work)
         golden = Engine(work).golden_logits
         with Crew[Part](work, workers) as crew:
-            for number, (region, drawn) in enumerate(zip(targets.space.regions, course.draws, strict=True)):
+            parts = crew.results(chain.from_iterable(map(course.jobs, range(len(course.draws)))))
+            for region, drawn in zip(targets.space.regions, course.draws, strict=True):
                 if progress is not None:
                     progress(_layer(targets, region), done, total)
-                measured.append(gather(region, drawn, crew.results(list(course.jobs(number)))))
+                measured.append(gather(region, drawn, parts))
                 done += drawn.image.size
             cost = crew.cost + Cost(images, float(images))
     estimates = Estimates(targets, measured, question.confidence)

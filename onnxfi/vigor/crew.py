@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -12,6 +14,8 @@ from onnxfi.engine.deviation import Deviations
 from onnxfi.engine.engine import Cost
 from onnxfi.errors import EngineError
 from onnxfi.study.pool import deaf, obey
+
+_AHEAD = 4  # jobs for each process that are handed out before they are asked for
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -30,6 +34,7 @@ class Crew(Generic[T]):
         self.cost = Cost()
         self._engine = Deviations(folder) if workers == 1 else None
         self._pool = None
+        self._ahead = _AHEAD * workers
         if self._engine is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(workers, context, _initialise, (folder,))
@@ -40,14 +45,21 @@ class Crew(Generic[T]):
             for job in jobs:
                 yield self._counted(*_do(self._engine, job))
             return
-        assert self._pool is not None
         try:
-            with deaf():
-                coming = self._pool.map(_work, jobs)
-            for result in coming:
-                yield self._counted(*result)
+            yield from self._shared(iter(jobs))
         except BrokenExecutor as error:
             raise EngineError("A worker process died (killed, or out of memory): give fewer --workers.") from error
+
+    def _shared(self, jobs: Iterator[Job[T]]) -> Iterator[T]:
+        assert self._pool is not None
+        coming: deque[Future[tuple[T, Cost]]] = deque()
+        while True:
+            with deaf():
+                for job in islice(jobs, self._ahead - len(coming)):
+                    coming.append(self._pool.submit(_work, job))
+            if not coming:
+                return
+            yield self._counted(*coming.popleft().result())
 
     def _counted(self, result: T, cost: Cost) -> T:
         self.cost += cost

@@ -35,7 +35,7 @@ from onnxfi.vigor.sample import Drawn
 from onnxfi.vigor.search import Answers, Flags
 from onnxfi.vigor.together import Settled, settle
 
-_VALUES_A_JOB, _PAIRS_A_JOB = 1 << 21, 4096
+_VALUES_A_JOB, _PAIRS_A_JOB = 1 << 21, 8192
 _AUDIT_SHARE = 0.01
 
 
