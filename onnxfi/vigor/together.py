@@ -27,7 +27,6 @@ from onnxfi.vigor.order import Order
 
 Array = NDArray[Any]
 Places = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 
 _ENOUGH, _MUCH = 0.75, 1.25  # of the margin: what must be left, and what may be
