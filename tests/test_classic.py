@@ -1,10 +1,7 @@
-"""Studies of fixed plans: estimates against exhaustive truth, shards, and stopping."""
+"""Studies of fixed plans: what a plan draws, and its estimates against exhaustive truth."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,87 +9,21 @@ from typing import Any
 import fake_engine
 import numpy as np
 import pytest
-from fake_study import told
+from fixed_study import IMAGES, KINDS, SEED, SPACE, TARGETS, fixed, no_weights, rates, run
 from numpy.typing import NDArray
 
-import onnxfi
 from onnxfi.errors import StudyError
 from onnxfi.faults.bits import Word
 from onnxfi.faults.space import FaultSpace, Region
-from onnxfi.graph.channels import Channels
-from onnxfi.metrics.estimate import Estimate, normal_deviate, sample_size
-from onnxfi.report import tables
-from onnxfi.study import workers
+from onnxfi.metrics.estimate import normal_deviate, sample_size
 from onnxfi.study.adaptive import Tally
-from onnxfi.study.bench import Context
-from onnxfi.study.campaign import campaign
 from onnxfi.study.classic import PILOT
-from onnxfi.study.finding import Finding, find
-from onnxfi.study.identity import Identity
-from onnxfi.study.joining import join
+from onnxfi.study.finding import Finding
 from onnxfi.study.journal import Journal
 from onnxfi.study.question import Question
-from onnxfi.study.result import Cost
-from onnxfi.study.scheme import Scheme, describe, make_scheme
-from onnxfi.study.settings import Data, Machine, Plan, Precision, Target
+from onnxfi.study.scheme import describe, make_scheme
+from onnxfi.study.settings import Plan, Precision
 from onnxfi.study.targets import LayerName, Targets
-
-# A whole study, on the fake engine: its outcomes are a hash, so that the exhaustive truth is at hand.
-
-IMAGES, SEED = 5, 3
-SPACE = fake_engine.space(3)
-TARGETS = Targets(
-    SPACE,
-    tuple(LayerName(index, f"conv{index}", "Conv") for index in range(3)),
-    tuple(Channels.along((4, region.elements // 4), 0) for region in SPACE.regions),
-    {f"act{index}": (index,) for index in range(3)},
-    dict.fromkeys(range(3), 80),
-    (),
-)
-KINDS = ["network", "layer", "data-unaware", "data-aware"]
-
-
-@dataclass(frozen=True)
-class Fixed:
-    plan: dict[str, Any]
-    scheme: Scheme
-    question: Question
-    identity: Identity
-
-
-def fixed(kind: str, margin: float = 0.2, confidence: float = 0.99, targets: Targets = TARGETS) -> Fixed:
-    plan: Any = describe(Plan(kind, margin, seed=SEED), Precision(confidence=confidence), targets, no_weights)  # type: ignore[arg-type]
-    scheme = make_scheme(plan, Precision(confidence=confidence), targets, IMAGES)
-    identity = Identity(
-        model="ab" * 32,
-        data={"images": IMAGES},
-        space={"fault_model": "bit-flip", "regions": targets.regions()},
-        plan=plan,
-        seed=SEED,
-        criterion="top-1",
-        arithmetic="exact",
-        provider="fake",
-        onnxruntime="0",
-    )
-    return Fixed(plan, scheme, Question(targets.space, scheme.strata, IMAGES, SEED, crossed=True), identity)
-
-
-def no_weights(tensor: str) -> NDArray[Any]:
-    raise AssertionError("asked for weights")
-
-
-def run(folder: Path, asked: Fixed, shard: tuple[int, int] | None = None, stop: int | None = None) -> Finding:
-    """Run it, or its first units; and what was found up to then."""
-    settings = {"plan": {"shard": shard}, "precision": {"confidence": 0.99}}
-    context = Context("fake", asked.question, fake_engine.FakeSource())
-    about = {"names": TARGETS.names(), "settings": settings}
-    with Journal.open(folder, asked.identity, about) as journal, workers.serial(context) as runner:
-        scheme = asked.scheme
-        going = campaign(asked.question, scheme.propose, journal, runner, 0.99, shard, Cost(), scheme.pilots)
-        for _ in islice(going, stop):
-            pass
-        going.close()  # type: ignore[attr-defined]
-        return find(journal, TARGETS, scheme, IMAGES, 0.99)
 
 
 def truth() -> NDArray[np.float64]:
@@ -100,22 +31,6 @@ def truth() -> NDArray[np.float64]:
     ids = np.arange(SPACE.size, dtype=np.uint64)
     trials = SPACE.trials(np.repeat(ids, IMAGES), np.tile(np.arange(IMAGES), len(ids)))
     return (fake_engine.records(trials)["outcome"] == 2).reshape(-1, IMAGES).mean(axis=1)
-
-
-def rates(finding: Finding) -> list[Estimate]:
-    """LVFs, MVFs, VF of the population, and the rate of each class of bits, in one list."""
-    factors = finding.scheme.factors
-    weights = [factors.lvf(target, layer) for target in factors.targets for layer in range(3)]
-    weights += [factors.mvf(target) for target in factors.targets] + [factors.population()]
-    found = [finding.rates.estimate(factor) for factor in weights]
-    fine = finding.by_bits
-    found += [fine.estimate(row / row.sum()) for row in by_class(fine.strata)]
-    return [estimate for estimate in found if estimate is not None]
-
-
-def by_class(strata: Sequence[Any]) -> list[NDArray[np.float64]]:
-    kinds = dict.fromkeys((stratum.target, stratum.bits) for stratum in strata)
-    return [np.array([s.population * ((s.target, s.bits) == kind) for s in strata], float) for kind in kinds]
 
 
 def truths(finding: Finding) -> list[float]:
@@ -173,40 +88,6 @@ def test_crossed_estimates_have_no_bias() -> None:
         values.append(float((weights * sums / np.maximum(drawn, 1)).sum()))
     expected = np.mean([share[:240].mean(), share[720:960].mean(), share[1440:1680].mean()])  # 40 x 6, then 80 x 6
     assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(len(values))
-
-
-@pytest.mark.parametrize("kind", [*KINDS, "exhaustive"])
-def test_shards_add_up(kind: str, tmp_path: Path) -> None:
-    asked = fixed(kind)
-    whole = run(tmp_path / "whole", asked)
-    parts = [run(tmp_path / f"part{part}", asked, (part, 3)) for part in (1, 2, 3)]
-    assert not any(part.reached for part in parts)
-    again = join([tmp_path / f"part{part}" for part in (1, 2, 3)], tmp_path / "merged")
-    assert told(tmp_path / "merged") == told(tmp_path / "whole")
-    assert again.reached and again.plan == whole.plan
-    assert rates(again) == rates(whole) and again.channels == whole.channels
-    assert again.about["settings"]["plan"]["shard"] is None
-
-
-def test_a_missing_shard_is_no_finished_study(tmp_path: Path) -> None:
-    asked = fixed("data-aware")
-    for part in (1, 3):
-        run(tmp_path / f"part{part}", asked, (part, 3))
-    assert not join([tmp_path / "part1", tmp_path / "part3"], tmp_path / "merged").reached
-    assert run(tmp_path / "merged", asked).reached
-    run(tmp_path / "whole", asked)
-    assert told(tmp_path / "merged") == told(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("kind", "stop"), [("layer", 3), ("data-aware", 1), ("data-aware", 4), ("data-aware", 8)])
-def test_stopped_and_resumed(kind: str, stop: int, tmp_path: Path) -> None:
-    """After so many reports: before the first unit, in the pilot (six units), and after it."""
-    asked = fixed(kind)
-    broken = run(tmp_path / "study", asked, stop=stop)
-    assert not broken.reached
-    assert run(tmp_path / "study", asked).reached
-    run(tmp_path / "whole", asked)
-    assert told(tmp_path / "study") == told(tmp_path / "whole")
 
 
 def test_a_pilot_measures_p_bit_by_bit(tmp_path: Path) -> None:
@@ -289,47 +170,3 @@ def test_p_is_part_of_the_question() -> None:
     scheme = make_scheme(told_weights, Precision(), region("weights", "int8"), IMAGES)
     assert scheme.pilots == 0
     assert scheme.settled([])["p"] == told_weights["p"]
-
-
-def test_adaptive_studies_are_not_joined(tmp_path: Path) -> None:
-    identity = Identity(**{**fixed("layer").identity.__dict__, "plan": {"kind": "adaptive"}})
-    Journal.open(tmp_path / "study", identity).close()
-    with pytest.raises(StudyError, match="study is an adaptive study, which has no shards"):
-        join([tmp_path / "study"], tmp_path / "out")
-
-
-def test_the_bundled_model_in_shards(tmp_path: Path) -> None:
-    """From model to summary, with real outcomes: two shards of a data-aware plan make the whole; p is told."""
-
-    def analyze(folder: str, shard: tuple[int, int] | None = None, kind: Any = "data-aware") -> Any:
-        run = onnxfi.analyze(
-            data=Data(images=4),
-            target=Target(kind="weights", layers=("linear",), bits="29-31"),
-            plan=Plan(kind, 0.1, "weights", shard),
-            machine=Machine(workers=1),
-            out=tmp_path / folder,
-        )
-        return json.loads(run.summary.to_json())
-
-    whole = analyze("whole")
-    assert not analyze("part1", (1, 2))["converged"]
-    analyze("part2", (2, 2))
-    joined = onnxfi.merge([tmp_path / "part1", tmp_path / "part2"], tmp_path / "merged")
-    merged = json.loads(joined.summary.to_json())
-    measured = {"seconds", "trials_per_second", "image_inferences", "equivalent_inferences"}
-    assert {name: merged[name] for name in merged.keys() - measured} == {
-        name: whole[name] for name in whole.keys() - measured
-    }
-    assert [row["bit"] for row in whole["plan"]["p"]["bits"]] == [31, 30, 29]
-    faults = whole["plan"]["faults"]
-    assert whole["trials"] == 4 * faults
-    text = "\n".join(str(block) for block in tables.study(joined.summary))
-    assert f"plan data-aware, {faults} faults on all images, margin 10 % at 99 %, seed 0, complete" in text
-    assert "p of bits of weights (float32), by weights: 31: 0.4763; 30: 0.5; 29: 0.2381" in text
-    for table in ("layers.csv", "bits.csv", "channels.csv"):
-        assert (tmp_path / "merged" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
-    exact = analyze("exhaustive", kind="exhaustive")
-    for row, sampled in zip(exact["bits"], whole["bits"], strict=True):
-        assert row["low"] == row["value"] == row["high"]
-        assert sampled["low"] <= row["value"] <= sampled["high"]
-    assert exact["trials"] == 640 * 3 * 4  # by hand: 10 x 64 weights, three bits, four images
