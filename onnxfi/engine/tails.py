@@ -86,7 +86,6 @@ class Tails:
         key = (cut, exact)
         if key not in self._kept:
             self._kept[key] = self._built(cut, exact)
-            self._forget(key)
             give_back()
         self._kept.move_to_end(key)
         return self._kept[key]
@@ -95,12 +94,13 @@ class Tails:
         """Forget them all."""
         self._kept.clear()
 
-    def _forget(self, newest: tuple[str, bool]) -> None:
+    def _make_room(self, size: int) -> None:
+        """Forget what was used longest ago, until there is room for a tail of `size` bytes."""
         memory = self._prepared.settings.memory
-        room = max(memory - _PROCESS_BYTES, memory // 4)
-        while sum(tail.bytes for tail in self._kept.values()) > room and len(self._kept) > 1:
-            oldest = next(key for key in self._kept if key != newest)
-            del self._kept[oldest]
+        room = max(memory - _PROCESS_BYTES, memory // 4) - size
+        while self._kept and sum(tail.bytes for tail in self._kept.values()) > room:
+            self._kept.popitem(last=False)
+        give_back()
 
     def _built(self, cut: str, exact: bool) -> CutTail:
         p = self._prepared
@@ -110,12 +110,14 @@ class Tails:
         share = min(_BYTES_A_RUN, p.settings.memory // 8) // max(row, 1)
         most = int(np.clip(_CACHE_BYTES // max(row, 1), _ROWS, _MOST_ROWS))
         rows = p.probe.batch or int(np.clip(min(share, most) // STEP * STEP, STEP, most))
+        weights = 0 if exact else _weight_bytes(piece)
+        self._make_room(rows * row + 2 * weights)  # while ONNX Runtime compiles it holds them twice
         path = self._folder / f"tail-{os.getpid()}-{next(_numbers)}.onnx"
         tail = Tail(piece, path, p.probe, self._golden, fast=not exact, provider=provider, rows=rows)
         path.unlink(missing_ok=True)
         stored = None if cut in self._golden else constant(p.network.model, cut)
         macs = sum(p.macs.get(name, 0) for name in piece.nodes)
-        built = CutTail(tail, self._logits, stored, exact, macs, rows * row + (0 if exact else _weight_bytes(piece)))
+        built = CutTail(tail, self._logits, stored, exact, macs, rows * row + weights)
         built.check(exact, self._logits, cut)
         return built
 
