@@ -158,7 +158,7 @@ def test_plans_that_make_no_sense_are_refused() -> None:
 
 
 def test_p_is_part_of_the_question() -> None:
-    """Known before the first trial: bit 30 of the published table, and int8 words 0 to 3, by hand as above."""
+    """Known before the first trial: bit 30 of the published table, and int8 words 0 to 3 by hand."""
     told_table = describe(Plan("data-aware", p="date23-table"), Precision(), region("weights", "float32"), no_weights)
     rows = {row["bit"]: row["p"] for row in told_table["p"]["bits"]}
     assert rows[30] == 0.4917 and rows[0] == 0.0001
