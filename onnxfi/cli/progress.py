@@ -1,16 +1,12 @@
-"""The line that shows a study at work, on stderr: alive on a terminal, now and then a plain line elsewhere."""
+"""The line that shows a study at work."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.live import Live
-from rich.text import Text
-
-from onnxfi.report.tables import console
+from onnxfi.cli.line import Line
 
 if TYPE_CHECKING:
     from onnxfi.metrics.estimate import Estimate
@@ -18,32 +14,24 @@ if TYPE_CHECKING:
     from onnxfi.study.tensorfi import Drawing
 
 _VAGUE = 0.1  # half-width from which on a rate says nothing
-_QUIET, _APART = 2.0, 10.0  # seconds before the first plain line, and between two
 
 
-class Progress:
-    """Called with a snapshot after each piece of work; a context manager that tidies its line away.
+class Progress(Line):
+    """Called with a snapshot after each piece of work.
 
     On ^C it leaves a sentence about how to go on, as the KeyboardInterrupt's own.
     """
 
     def __init__(self) -> None:
-        self._console = console(stderr=True)
-        self._live = Live(console=self._console, transient=True, auto_refresh=False)
-        self._due = time.monotonic() + _QUIET
+        super().__init__()
         self._folder: Path | None = None
         self._trials = 0
         self._drawing = False
 
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        super().__exit__(kind, error, trace)
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(self._stopped()) from error
 
@@ -59,22 +47,14 @@ class Progress:
 
         self._drawing = isinstance(step, Drawing)
         if isinstance(step, Drawing):
-            self._line(drawn(step))
+            self.tell(drawn(step))
         else:
             self.show(step.folder, step.progress.trials, words(step))
 
     def show(self, folder: Path, trials: int, told: str) -> None:
         """A line about the study in `folder`, which has done so many trials."""
         self._folder, self._trials = folder, trials
-        self._line(told)
-
-    def _line(self, told: str) -> None:
-        line = Text(told, no_wrap=True, overflow="ellipsis")
-        if self._console.is_terminal:
-            self._live.update(line, refresh=True)
-        elif self._trials and time.monotonic() >= self._due:
-            self._due = time.monotonic() + _APART
-            self._console.print(line, soft_wrap=True)
+        self.tell(told)
 
 
 def drawn(drawing: Drawing) -> str:

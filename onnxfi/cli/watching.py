@@ -13,7 +13,7 @@ class Watching(Progress):
 
     def clean(self, done: int, total: int) -> None:
         """Images that one model has run without faults, and all there are."""
-        self._line(f"without faults: {done:,} of {total:,} images")
+        self.tell(f"without faults: {done:,} of {total:,} images")
 
     def listed(self, folder: Path, done: int, total: int, rate: float) -> None:
         """Where a list's replay is kept, its trials done, all there are, and trials a second."""
@@ -22,4 +22,4 @@ class Watching(Progress):
 
     def searched(self, layer: str, done: int, total: int) -> None:
         """The layer that comes next, pairs decided, and all pairs."""
-        self._line(f"{plain(layer)}: {done:,} of {total:,} pairs of site and image")
+        self.tell(f"{plain(layer)}: {done:,} of {total:,} pairs of site and image")

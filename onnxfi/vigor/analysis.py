@@ -70,9 +70,12 @@ def analyze(model: Path | str, question: Question, progress: Listener | None = N
         with Crew[Part](work, workers) as crew:
             parts = crew.results(chain.from_iterable(map(course.jobs, range(len(course.draws)))))
             for region, drawn in zip(targets.space.regions, course.draws, strict=True):
-                if progress is not None:
-                    progress(_layer(targets, region), done, total)
-                measured.append(gather(region, drawn, parts))
+
+                def told(at: int, layer: str = _layer(targets, region), before: int = done) -> None:
+                    if progress is not None:
+                        progress(layer, before + at, total)
+
+                measured.append(gather(region, drawn, parts, told))
                 done += drawn.image.size
             cost = crew.cost + Cost(images, float(images))
     estimates = Estimates(targets, measured, question.confidence)

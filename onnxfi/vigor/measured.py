@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,14 +57,15 @@ class Measured:
         return numbers, np.bincount(index, self.sites) / sizes
 
 
-def gather(region: Region, drawn: Drawn, parts: Iterator[Part]) -> Measured:
-    """The next of `parts`, in their order: as many as hold the pairs of `drawn`."""
+def gather(region: Region, drawn: Drawn, parts: Iterator[Part], told: Callable[[int], None]) -> Measured:
+    """The next of `parts`, in their order: as many as hold the pairs of `drawn`; `told`: how many were there so far."""
     started = time.monotonic()
     sites, images = drawn.image.shape
     bits, wild_bits = (np.zeros((sites, len(region.bits))) for _ in range(2))
     pairs, lower, upper, wild = (np.empty(sites * images, np.float32) for _ in range(4))
     at, tried, audit, skips = 0, 0, Audit(), Skips()
     while at < sites * images:
+        told(at)
         part = next(parts)
         here = np.arange(at, at + len(part.hits))
         site, first = np.unique(here // images, return_index=True)

@@ -11,7 +11,7 @@ from onnxfi.study.settings import Data, Machine, Target
 
 Method = Literal["deepvigor+", "deepvigor"]
 Listener = Callable[[str, int, int], None]
-"""Told the layer that comes next, how many pairs of site and image were decided, and how many there are."""
+"""Told the layer at work, how many pairs of site and image were decided so far, and how many there are."""
 
 
 @dataclass(frozen=True)
