@@ -61,7 +61,7 @@ def test_the_campaign_ran_its_last_stage_in_tf32(shared_data: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_in_its_own_arithmetic_the_campaign_comes_out(shared_data: Path, tmp_path: Path) -> None:
-    """The two of the judged faults that float32 misses by most, and low bits of the stage."""
+    """Two of bit 30's faults, in layers before the stage, of which float32 gives 127 and 103 critical images."""
     for name in ("torch", "onnxscript"):
         pytest.importorskip(name, reason="needs the extra [pytorch]")
     export(shared_data, tmp_path / "float32.onnx")
@@ -79,9 +79,3 @@ def test_in_its_own_arithmetic_the_campaign_comes_out(shared_data: Path, tmp_pat
     )
     for own, said in pairs(found):
         assert replace(counts(own), scores=None) == counts(said)
-    low = [e for e in listed if e.bit in LOW and e.layer.startswith(STAGE)][::500]
-    write_list(FaultList("low", tuple(low)), tmp_path / "low.csv")
-    few = faults.run(
-        tmp_path / "low.csv", tmp_path / "tf32.onnx", data=Data(parts, images=50), nan_rule="sfi", out=tmp_path / "l"
-    )
-    assert [counts(own).masked for own in few.listed.entries] == [50] * len(low)

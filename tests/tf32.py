@@ -20,7 +20,8 @@ _DROPPED = 13  # of a float32's 23 bits of mantissa, those that TF32 has not
 def in_tf32(model: onnx.ModelProto, weights: Collection[str]) -> onnx.ModelProto:
     """A copy of `model` in which the convolutions by the initializers `weights` take both operands rounded.
 
-    The initializers stay as they are stored, so that faults hit the stored words.
+    The stored weights stay as they are, but with arithmetic behind them their layers are none that a list can name:
+    this is for faults elsewhere.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
