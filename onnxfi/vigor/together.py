@@ -15,6 +15,7 @@ proportion to the words around, which leaves the exponent's top bit to the searc
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ def settle(engine: Deviations, region: int, image: Places, site: Places, golden:
     return Settled(low, high, runs)
 
 
-class _Sites:
+class _Sites(ABC):
     """Pairs (Q,) that can be tried together where they are of one `group`.
 
     weight (Q,)  how much a unit of deviation changes; `runs`: that were made
@@ -114,12 +115,12 @@ class _Sites:
             rows = rows[~good & (running * np.abs(1 - left) < (1 - _ENOUGH) * whole)]
         return np.concatenate(safe)
 
+    @abstractmethod
     def left(self, rows: Places, starts: Places, deviation: Numbers, muted: bool) -> Numbers:
         """The share of its margin that each group (G,) leaves, below 0 if the answer changes; NaN where not asked for.
 
         rows (R,): pairs, group by group, each from its place in `starts` (G,) on, changed by `deviation` (R,).
         """
-        raise NotImplementedError
 
     def measured(self, records: Array) -> Numbers:
         """The same, of RECORD (G,)."""
